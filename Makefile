@@ -1,0 +1,56 @@
+# `make help` lists what can be done here. A target that needs the set-up does it first.
+
+BIN := .venv/bin
+# Once there is a virtual environment, its own Python keeps it up to date.
+PYTHON ?= $(shell test -x $(BIN)/python && echo $(BIN)/python || echo python3)
+PORT ?= 8545
+TESTS ?=
+# The folders whose types are checked; which of them there are.
+TYPED = $(wildcard ml scripts bots benchmarks tools)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format node bench-gas clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: ## install the locked packages into .venv and node_modules (the other targets do it too)
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "setup: $(PYTHON) was not found: install Python 3.11 or newer." >&2; exit 2; }
+	@$(PYTHON) tools/setup.py
+
+# Ape does not notice that a library which a contract imports has changed.
+.build/__local__.json: $(shell find contracts -name '*.sol' -not -path '*/.cache/*') ape-config.yaml
+	$(BIN)/ape compile --force --verbosity WARNING
+	@touch $@
+
+demo: setup ## the whole story on MNIST, on a chain of its own, in under two minutes
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/ape run demo
+
+test: lint ## lint, then every test; TESTS="-k name" or a path narrows it
+	@$(MAKE) --no-print-directory .build/__local__.json
+	$(BIN)/ape test -n 2 $(TESTS)
+
+lint: setup ## check formatting, style and types of Python, and the formatting of Solidity
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/forge fmt --check
+
+format: setup ## put Python and Solidity into the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/forge fmt
+
+node: setup ## run a development chain that survives restarts, on PORT (8545); Ctrl-C stops it
+	@$(BIN)/python -m ml.chain.node --port $(PORT)
+
+bench-gas: setup ## measure the gas of every operation into benchmarks/results/gas.json
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m benchmarks.gas
+
+clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
+	rm -rf .venv node_modules .setup.log .build .forge contracts/.cache \
+		.pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
