@@ -1,0 +1,53 @@
+"""What a model is: reading its file strictly, its identity, proofs about it, and what differs.
+
+Imports neither torch nor ape; torch state dicts import torch when they are used.
+"""
+
+from .compare import Difference, DifferenceKind, compare
+from .digests import DigestAlgorithm
+from .entries import FileEntry, TensorEntry, WeightsIdentity
+from .errors import (
+    ArtifactError,
+    FileChanged,
+    InvalidEntry,
+    MalformedFile,
+    MalformedManifest,
+    UnknownTensor,
+    UnreadableFile,
+    UnsupportedFormat,
+    WeightsMismatch,
+)
+from .manifest import InclusionProof, Manifest
+from .model_file import check_weights, load_verified, load_verified_file, read_manifest
+from .non_finite import find_non_finite
+from .safetensors import Tensor
+from .state_dict import describe_state_dict, to_state_dict
+
+__all__ = [
+    "ArtifactError",
+    "Difference",
+    "DifferenceKind",
+    "DigestAlgorithm",
+    "FileChanged",
+    "FileEntry",
+    "InclusionProof",
+    "InvalidEntry",
+    "MalformedFile",
+    "MalformedManifest",
+    "Manifest",
+    "Tensor",
+    "TensorEntry",
+    "UnknownTensor",
+    "UnreadableFile",
+    "UnsupportedFormat",
+    "WeightsIdentity",
+    "WeightsMismatch",
+    "check_weights",
+    "compare",
+    "describe_state_dict",
+    "find_non_finite",
+    "load_verified",
+    "load_verified_file",
+    "read_manifest",
+    "to_state_dict",
+]

@@ -1,0 +1,166 @@
+"""What a model is: its tensors and files, and the one 32-byte identity that stands for them.
+
+The identity, ``weights``, is what a version commits to on chain. It does not depend on the format,
+on the order of the tensors, on the file's name or on its metadata; it does depend on every name,
+dtype, shape and byte.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from . import manifest_json, merkle
+from .digests import DigestAlgorithm
+from .entries import OPAQUE_PATH, FileEntry, TensorEntry, WeightsIdentity
+from .errors import InvalidEntry, MalformedManifest, UnknownTensor, quoted
+from .manifest_json import ManifestFields
+from .merkle import MerkleTree
+
+__all__ = ["FileEntry", "InclusionProof", "Manifest", "TensorEntry", "WeightsIdentity"]
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """That one tensor is part of the weights with a given identity; ``verifyTensor`` takes it."""
+
+    tensor: TensorEntry
+    identity: WeightsIdentity
+    siblings: tuple[bytes, ...]
+
+    def verify(self, weights: bytes) -> bool:
+        """Tell whether this proves that ``weights`` contain the tensor."""
+        return self.identity.weights == weights and merkle.verify(
+            self.identity.tree_root, self.tensor.leaf, self.siblings
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All tensors and files of a model, in the order of their names and paths.
+
+    Raises:
+        InvalidEntry: on construction, if a name or path occurs twice.
+    """
+
+    tensors: tuple[TensorEntry, ...]
+    files: tuple[FileEntry, ...] = ()
+    digest_algorithm: DigestAlgorithm = DigestAlgorithm.BLAKE3
+
+    def __post_init__(self) -> None:
+        """Sort, so that equal models have equal manifests, and check what sorting shows."""
+        tensors = tuple(sorted(self.tensors, key=lambda tensor: tensor.name))
+        files = tuple(sorted(self.files, key=lambda file: file.path))
+        _check_unique([tensor.name for tensor in tensors], "tensor")
+        _check_unique([file.path for file in files], "file")
+        if any(file.path == OPAQUE_PATH for file in files) and len(tensors) + len(files) > 1:
+            raise InvalidEntry("a file that is the whole model has nothing beside it")
+        object.__setattr__(self, "tensors", tensors)
+        object.__setattr__(self, "files", files)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether the model is one file whose inside has no reader here, as joblib's."""
+        return len(self.files) == 1 and self.files[0].path == OPAQUE_PATH
+
+    @cached_property
+    def tree(self) -> MerkleTree:
+        """The tree over the tensors' leaves."""
+        return MerkleTree([tensor.leaf for tensor in self.tensors])
+
+    @property
+    def tree_root(self) -> bytes:
+        """The root over the tensors: 32 bytes, zero if there are none."""
+        return self.tree.root
+
+    @property
+    def tensor_count(self) -> int:
+        """The number of tensors."""
+        return len(self.tensors)
+
+    @cached_property
+    def total_bytes(self) -> int:
+        """The size of all tensors together; files do not count."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @cached_property
+    def files_root(self) -> bytes:
+        """The root over the files: 32 bytes, zero if there are none."""
+        return MerkleTree([file.leaf for file in self.files]).root
+
+    @cached_property
+    def identity(self) -> WeightsIdentity:
+        """The parts of the identity, as the contract takes them."""
+        return WeightsIdentity(
+            self.tree_root,
+            self.tensor_count,
+            self.total_bytes,
+            self.digest_algorithm,
+            self.files_root,
+        )
+
+    @cached_property
+    def weights(self) -> bytes:
+        """The model's identity: 32 bytes."""
+        return self.identity.weights
+
+    def tensor(self, name: str) -> TensorEntry:
+        """Return the tensor of that name.
+
+        Raises:
+            UnknownTensor: there is none; the closest name is suggested.
+        """
+        entry = self._tensors_by_name.get(name)
+        if entry is not None:
+            return entry
+        close = difflib.get_close_matches(name, self._tensors_by_name, n=1)
+        hint = f"did you mean {quoted(close[0])}?" if close else "check the name"
+        raise UnknownTensor(f"this model has no tensor {quoted(name)}; {hint}")
+
+    def proof(self, name: str) -> InclusionProof:
+        """Return the proof that the model contains this tensor.
+
+        Raises:
+            UnknownTensor: there is no tensor of that name.
+        """
+        tensor = self.tensor(name)
+        return InclusionProof(tensor, self.identity, tuple(self.tree.proof(tensor.leaf)))
+
+    @cached_property
+    def _tensors_by_name(self) -> dict[str, TensorEntry]:
+        return {tensor.name: tensor for tensor in self.tensors}
+
+    def to_json(self) -> str:
+        """Write the manifest as JSON, the same text for the same model: see ``manifest_json``."""
+        return manifest_json.dumps(
+            ManifestFields(self.tensors, self.files, self.digest_algorithm, self.weights)
+        )
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Manifest:
+        """Read what ``to_json`` wrote; only white space and the order of keys and rows are free.
+
+        Raises:
+            MalformedManifest: anything else, also one whose identity is not that of its entries.
+        """
+        parsed = manifest_json.loads(text)
+        try:
+            manifest = Manifest(parsed.tensors, parsed.files, parsed.digest_algorithm)
+        except InvalidEntry as error:
+            raise MalformedManifest(str(error)) from None
+        if manifest.weights != parsed.weights:
+            raise MalformedManifest(
+                f"it says that its identity is 0x{parsed.weights.hex()}, but its entries give"
+                f" 0x{manifest.weights.hex()}"
+            )
+        return manifest
+
+
+def _check_unique(sorted_names: Iterable[str], what: str) -> None:
+    previous: str | None = None
+    for name in sorted_names:
+        if name == previous:
+            raise InvalidEntry(f"{what} {quoted(name)} occurs twice")
+        previous = name

@@ -1,0 +1,105 @@
+"""JSON without the freedoms that let one text mean two things to two readers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Final, NoReturn
+
+from .errors import ArtifactError, quoted_path
+
+MAX_DEPTH: Final = 8
+"""How deep brackets may nest, far above what any format here needs."""
+
+_HARMLESS_BRACKETS: Final = 200
+_ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class StrictJsonError(ValueError):
+    """The text is not JSON, or JSON that allows two readings; the message is a clause."""
+
+
+def loads(data: bytes, *, fractions: bool = False) -> object:
+    """Parse one JSON value in UTF-8; numbers must be whole unless ``fractions`` are allowed.
+
+    Python's parser would keep the last of two equal keys (another reader keeps the first), take
+    NaN and Infinity, which are not JSON, and round numbers with a fraction.
+
+    Raises:
+        StrictJsonError: the text is anything else.
+    """
+    if _is_deep(data):
+        raise StrictJsonError("its JSON is nested too deeply")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise StrictJsonError(f"it is not UTF-8 at byte {error.start}") from None
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_float=_finite if fractions else _refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except json.JSONDecodeError as error:
+        raise StrictJsonError(f"it is not JSON at character {error.pos} ({error.msg})") from None
+    except StrictJsonError:
+        raise
+    except ValueError:  # Python's limit on the digits of an integer
+        raise StrictJsonError("its JSON has a number of absurd length") from None
+    except RecursionError:  # called from deep inside something else
+        raise StrictJsonError("its JSON is nested too deeply") from None
+
+
+def read(path: Path) -> object:
+    """Parse a user's JSON file, fractions allowed.
+
+    Raises:
+        ArtifactError: it cannot be read, or is not JSON, or allows two readings.
+    """
+    try:
+        return loads(path.read_bytes(), fractions=True)
+    except OSError as error:
+        raise ArtifactError(f"{quoted_path(path)} cannot be read: {error.strerror}") from error
+    except StrictJsonError as error:
+        raise ArtifactError(f"{quoted_path(path)} cannot be used: {error}") from error
+
+
+def _is_deep(data: bytes) -> bool:
+    """Tell whether brackets outside strings nest so deep that parsing them is dangerous.
+
+    Python's parser recurses in C. Its own guard is the recursion limit, which libraries raise until
+    the stack overflows first, and then a file of brackets kills the process.
+    """
+    if data.count(b"[") + data.count(b"{") <= _HARMLESS_BRACKETS:
+        return False
+    unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_strings = b"".join(unescaped.split(b'"')[::2])
+    brackets = outside_strings.translate(None, _ALL_BUT_BRACKETS)
+    for _ in range(MAX_DEPTH):  # each time, every innermost pair goes
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    # What is left is too deep or unmatched; a little of it is for the parser to point out.
+    return len(brackets) > _HARMLESS_BRACKETS
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise StrictJsonError(f"its JSON has the key {key[:100]!r} twice")
+            seen.add(key)
+    return mapping
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise StrictJsonError(f"its JSON has {text[:100]}, which is beyond a 64-bit float")
+    return value
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise StrictJsonError(f"its JSON has {text[:100]} where only whole numbers are allowed")
