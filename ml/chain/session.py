@@ -1,0 +1,285 @@
+"""A connection to a chain: which node, which accounts, which registry.
+
+The default network, ``auto``, is the development node of ``make node`` if one answers, else an
+Anvil of Ape's own that lives as long as the command.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from ape import accounts, networks, project
+from ape.contracts import ContractInstance
+from ape.exceptions import AccountsError, ApeException, NetworkError, ProviderError
+from ape.logging import logger
+from eth_utils.address import (
+    is_address,
+    is_checksum_address,
+    is_checksum_formatted_address,
+    to_checksum_address,
+)
+
+from ml.chain import deployments
+from ml.chain.contract import paying
+from ml.chain.deployments import Deployment
+from ml.chain.records import Role
+from ml.chain.registry import ModelRegistry
+from ml.errors import ModelproofError
+
+if TYPE_CHECKING:
+    from ape.api import AccountAPI, ProviderAPI
+
+AUTO: Final = "auto"
+OWN_ANVIL: Final = "ethereum:local:foundry"
+PASSING: Final = (OWN_ANVIL, "ethereum:local:test")
+"""Chains that end with the process."""
+DEV_NODE: Final = "ethereum:dev:node"
+DEV_CHAIN_ID: Final = 31337
+DEV_NODE_URL: Final = "http://127.0.0.1:8545"
+SHORT_NAMES: Final = {
+    "local": OWN_ANVIL,
+    "dev": DEV_NODE,
+    "sepolia": "ethereum:sepolia:node",
+    "base-sepolia": "base:sepolia:node",
+}
+URL_VARIABLES: Final = {
+    "ethereum:sepolia:node": "SEPOLIA_RPC_URL",
+    "base:sepolia:node": "BASE_SEPOLIA_RPC_URL",
+}
+DEV_ACCOUNTS: Final = {Role.ADMIN: 0, Role.TRAINER: 1, Role.VALIDATOR: 2, Role.OPERATOR: 3}
+"""On development chains each role has a test account of its own, so that nobody judges himself."""
+
+
+class ConnectionFailed(ModelproofError):
+    """No node, or not the one that was asked for."""
+
+
+class NoAccount(ModelproofError):
+    """An account was not named, or is not known, or cannot be unlocked."""
+
+
+@dataclass
+class Session:
+    """A connected chain."""
+
+    provider: ProviderAPI
+    network: str
+    _unlocked: dict[str, AccountAPI] = field(default_factory=dict, repr=False)
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's id (EIP-155)."""
+        return int(self.provider.chain_id)
+
+    @property
+    def is_development(self) -> bool:
+        """Whether the chain is a developer's own, with funded test accounts."""
+        return self.chain_id == DEV_CHAIN_ID
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the chain outlives this process."""
+        return self.network not in PASSING
+
+    @cached_property
+    def genesis(self) -> str:
+        """The hash of block 0, as 0x and hex."""
+        return "0x" + bytes(self.provider.get_block(0).hash or b"").hex()
+
+    def code(self, address: str) -> bytes:
+        """The code at an address, empty if there is none."""
+        return bytes(self.provider.get_code(address))
+
+    def registry(self) -> ModelRegistry:
+        """The deployed registry, its code checked; on an Anvil of Ape's own, a new one.
+
+        Raises:
+            NoDeployment: there is none on this chain.
+        """
+        if not self.is_lasting:
+            return self._own_registry
+        found = deployments.load("ModelRegistry", self)
+        # not by Ape's own way, which would mix in what it remembers of this address: the contract
+        # of a chain that has started over
+        contract = ContractInstance(found.address, project.ModelRegistry.contract_type)
+        return ModelRegistry(contract, found.block)
+
+    @cached_property
+    def _own_registry(self) -> ModelRegistry:
+        return self.deploy(self.account(None, Role.ADMIN))[0]
+
+    def deploy(self, sender: AccountAPI) -> tuple[ModelRegistry, Deployment]:
+        """Deploy a new registry and describe it; a lasting chain's record is written.
+
+        Raises:
+            NoDeployment: the code is not on the chain afterwards.
+            ModelproofError: there is no place for the record.
+        """
+        if self.is_lasting:
+            deployments.recorded(self)  # before anything is spent
+        with paying(sender):
+            contract = sender.deploy(project.ModelRegistry)
+        receipt = contract.creation_metadata.receipt
+        deployment = Deployment(
+            contract="ModelRegistry",
+            address=str(contract.address),
+            code_hash=deployments.hash_code(self.code(contract.address)),
+            block=receipt.block_number,
+            transaction=receipt.txn_hash,
+            deployer=sender.address,
+            abi=json.loads(contract.contract_type.model_dump_json())["abi"],
+        )
+        if self.is_lasting:
+            deployments.save(deployment, self)
+        return ModelRegistry(contract, deployment.block), deployment
+
+    def account(self, name: str | None, role: Role) -> AccountAPI:
+        """The account to act from, by its alias in Ape's keystore.
+
+        On a development chain ``test:N`` names a test account, and no name means the test account
+        that stands for the role.
+
+        Raises:
+            NoAccount: none was named where one must be, or there is none of that name.
+        """
+        if name is None:
+            if not self.is_development:
+                raise NoAccount(
+                    f"chain {self.chain_id} has no test accounts: name one of yours with"
+                    " --account ALIAS (`ape accounts list` shows them)."
+                )
+            return accounts.test_accounts[DEV_ACCOUNTS[role]]
+        if name.startswith("test:"):
+            return self._test_account(name)
+        if name not in self._unlocked:  # its passphrase is asked for once
+            self._unlocked[name] = _keystore_account(name)
+        return self._unlocked[name]
+
+    def address(self, name: str) -> str:
+        """The address that a user means: an address itself, an alias, or ``test:N``.
+
+        Raises:
+            NoAccount: it is none of these.
+        """
+        if name.startswith("0x"):
+            mistyped = is_checksum_formatted_address(name) and not is_checksum_address(name)
+            if mistyped or not is_address(name):
+                raise NoAccount(f"{name} is not an address: check its digits and their case.")
+            return to_checksum_address(name)
+        if name.startswith("test:"):
+            return str(self._test_account(name).address)
+        return str(_load(name).address)
+
+    def _test_account(self, name: str) -> AccountAPI:
+        if not self.is_development:
+            raise NoAccount(
+                f"{name} is a public test key, not to be used on chain {self.chain_id}:"
+                " name an account of your own with --account ALIAS."
+            )
+        index = name.removeprefix("test:")
+        if not index.isdecimal() or int(index) >= len(accounts.test_accounts):
+            raise NoAccount(f"{name} is no test account: use test:0 to test:9.")
+        return accounts.test_accounts[int(index)]
+
+
+@contextmanager
+def connect(network: str = AUTO) -> Iterator[Session]:
+    """Connect to a network by its short name or as Ape writes it.
+
+    Raises:
+        ConnectionFailed: the network is not known, its address not set, or no node answers.
+    """
+    choice = SHORT_NAMES.get(network, network)
+    if choice == AUTO:
+        choice = DEV_NODE if dev_node_answers() else OWN_ANVIL
+    variable = URL_VARIABLES.get(choice)
+    if variable and not os.environ.get(variable):
+        raise ConnectionFailed(
+            f"the network {network} needs the address of a node: set {variable} (see .env.example)."
+        )
+    os.environ.setdefault("DEV_RPC_URL", DEV_NODE_URL)  # ape-config.yaml names it
+    try:
+        context = networks.parse_network_choice(choice)
+        provider = context.__enter__()
+    except (NetworkError, ProviderError, ApeException) as error:
+        raise ConnectionFailed(_why_not_connected(network, choice, error)) from error
+    try:
+        yield Session(provider, provider.network_choice)
+    finally:
+        context.__exit__(None, None, None)
+
+
+def dev_node_url() -> str:
+    """Where the development node of ``make node`` is looked for."""
+    return os.environ.get("DEV_RPC_URL", DEV_NODE_URL)
+
+
+def dev_node_answers() -> bool:
+    """Whether a development chain answers at `dev_node_url`."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []})
+    try:
+        request = urllib.request.Request(  # noqa: S310 (the user names the address)
+            dev_node_url(), body.encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
+            return int(json.load(answer)["result"], 16) == DEV_CHAIN_ID
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _why_not_connected(network: str, choice: str, error: Exception) -> str:
+    if isinstance(error, NetworkError):
+        known = ", ".join(SHORT_NAMES)
+        return f"{network} is not a network: use one of {known}, or a name of `ape networks list`."
+    if choice == DEV_NODE:
+        return f"no node answers at {dev_node_url()}: start one with `make node`."
+    return f"no connection to {network}: {str(error).splitlines()[0]}"
+
+
+def _load(alias: str) -> AccountAPI:
+    try:
+        return accounts.load(alias)
+    except (AccountsError, KeyError, ValueError) as error:
+        known = ", ".join(a.alias for a in accounts if a.alias) or "none yet"
+        raise NoAccount(
+            f"there is no account {alias or 'without a name'}: `ape accounts import ALIAS` adds"
+            f" one (known: {known})."
+        ) from error
+
+
+def _keystore_account(alias: str) -> AccountAPI:
+    account = _load(alias)
+    logger.set_level("ERROR")  # Ape warns that an account signs by itself: here it is asked to
+    try:
+        account.set_autosign(True, passphrase=_passphrase(alias))  # unlocks it
+    except ApeException as error:
+        raise NoAccount(f"account {alias} was not unlocked: the passphrase is wrong.") from error
+    return account
+
+
+def _passphrase(alias: str) -> str:
+    """From the variable where Ape looks for it, or asked for at the terminal.
+
+    Not asked for by Ape, which writes its question to stdout, where results belong.
+    """
+    variable = f"APE_ACCOUNTS_{alias}_PASSPHRASE"
+    answer = os.environ.get(variable, "")
+    if not answer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)  # it could be seen
+            with suppress(EOFError, getpass.GetPassWarning):
+                answer = getpass.getpass(f"Passphrase of account {alias}: ")
+    if not answer:
+        raise NoAccount(
+            f"account {alias} was not unlocked: give its passphrase when asked, or in {variable}."
+        )
+    return answer

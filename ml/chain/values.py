@@ -1,0 +1,60 @@
+"""Values as contracts encode them: the ABI's decoder, for bytes that nobody vouches for.
+
+A string of the ABI is bytes that ought to be UTF-8; no contract checks it, so anybody can put any
+bytes on record. They are shown here as Python shows odd file names (PEP 383): a byte that is no
+UTF-8 becomes a lone surrogate, and comes back from it, so that what was hashed on chain can be
+hashed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from eth_abi import decoding
+from eth_abi.codec import ABIDecoder
+from eth_abi.registry import registry
+from eth_utils.address import to_checksum_address
+
+_ODD_BYTES: Final = "surrogateescape"
+
+
+def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    """Decode values: addresses with their checksums, and strings whatever bytes they hold.
+
+    Args:
+        types: the values' types, as the ABI has them
+        data: the encoded values
+
+    Raises:
+        eth_abi.exceptions.DecodingError: these are no values of these types.
+    """
+    return _DECODER.decode(types, data)
+
+
+def text_bytes(text: str) -> bytes:
+    """The bytes of a text; of one that was decoded here, the very bytes that it was decoded from.
+
+    Raises:
+        UnicodeEncodeError: a character has no bytes in UTF-8.
+    """
+    return text.encode("utf-8", _ODD_BYTES)
+
+
+class _AddressDecoder(decoding.AddressDecoder):
+    decoder_fn = staticmethod(to_checksum_address)
+
+
+def _make_decoder() -> ABIDecoder:
+    types = registry.copy()  # type: ignore[no-untyped-call]
+    decoders = {
+        "string": decoding.StringDecoder(_ODD_BYTES),  # type: ignore[no-untyped-call]
+        "address": _AddressDecoder(),  # type: ignore[no-untyped-call]
+    }
+    for name, decoder in decoders.items():
+        types.unregister_decoder(name)
+        types.register_decoder(name, decoder, label=name)
+    return ABIDecoder(types)
+
+
+_DECODER: Final = _make_decoder()
