@@ -1,0 +1,1 @@
+"""The commands: `ape run <name>`. They parse, call `ml`, and print."""

@@ -1,0 +1,61 @@
+"""What happened to a model."""
+
+from __future__ import annotations
+
+import click
+
+from scripts._cli import Ui, command
+from scripts._versions import as_data, show
+
+
+@command("ape run history mnist")
+@click.argument("model", required=False)
+def cli(ui: Ui, model: str | None) -> None:
+    """Every version of MODEL with its validation, and every rollback, revocation and change.
+
+    Without MODEL, the models of the registry. Each registration is checked against the commitment
+    that the chain stores for it.
+    """
+    from ml.chain import history, models
+
+    with ui.connect() as session:
+        registry = session.registry()
+        if model is None:
+            known = models.all_models(registry)
+            ui.table(
+                ["model", "id", "creator"], [[m.name, ui.short(m.id), m.creator] for m in known]
+            )
+            ui.result([{"name": m.name, "id": m.id, "creator": m.creator} for m in known])
+            return
+        named = models.resolve(registry, model)
+        whole = history.read(registry, named.id)
+        state = whole.model.state
+        show(ui, whole.model, whole.rows)
+        ui.say("")
+        for happening in whole.happenings:
+            ui.say(f"block {happening.block}: {happening.sentence}")
+        ui.result(
+            {
+                "model": named.id,
+                "name": named.name,
+                "creator": named.creator,
+                "current": state.current,
+                "best": state.best,
+                "best_accuracy_ppm": state.best_accuracy,
+                "iteration": state.iteration,
+                "epoch": state.epoch,
+                "pending": state.pending,
+                "completed": state.completed.name,
+                "head": whole.model.head,
+                "versions": [as_data(row) for row in whole.rows],
+                "events": [
+                    {
+                        "event": h.what,
+                        "block": h.block,
+                        "transaction": h.transaction,
+                        "sentence": h.sentence,
+                    }
+                    for h in whole.happenings
+                ],
+            }
+        )

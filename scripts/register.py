@@ -1,0 +1,117 @@
+"""Register a model that was trained elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scripts._cli import Ui, command
+from scripts._models import (
+    NewModel,
+    open_or_create,
+    policy_options,
+    test_set_root,
+    validator_option,
+)
+
+_SHOWN_NAMES = 5
+
+
+@command(
+    "ape run register model.safetensors --model mine --test-set testset.npz --policy unlimited"
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", required=True, help="Its name or id.")
+@click.option(
+    "--test-set",
+    help="What versions are validated on: iris, digits, mnist, a root (0x…), or a file."
+    "  Creates the model if there is none of this name.",
+)
+@click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    help="JSON file to put on record; public for ever, at most 16 KiB.",
+)
+@click.option(
+    "--artifacts", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True
+)
+@click.option(
+    "--parent",
+    type=click.IntRange(0),
+    help="The version that it was made from.  [default: current]",
+)
+@click.option("--allow-non-finite", is_flag=True, help="Register NaN and infinite weights too.")
+@policy_options
+@validator_option
+def cli(
+    ui: Ui,
+    file: Path,
+    model: str,
+    test_set: str | None,
+    metadata: Path | None,
+    artifacts: Path,
+    parent: int | None,
+    allow_non_finite: bool,
+    preset: str | None,
+    limits: tuple[str, ...],
+    validator: str | None,
+) -> None:
+    """Register FILE as the next version of a model. TRAINER.
+
+    The version then waits for its validation: `ape run validate MODEL`.
+    """
+    from ml.artifact import find_non_finite, read_manifest, strict_json
+    from ml.chain import models
+    from ml.chain.publishing import check_metadata, check_trainer, next_turn, register
+    from ml.chain.records import Role
+    from ml.errors import ModelproofError
+    from ml.storage.model_files import ModelFiles
+    from ml.training.canonical import canonical_json
+
+    manifest = read_manifest(file)
+    stated = canonical_json(strict_json.read(metadata)) if metadata else "{}"
+    check_metadata(stated)
+    bad = [] if allow_non_finite or manifest.is_opaque else find_non_finite(file)
+    if bad:
+        names = ", ".join(bad[:_SHOWN_NAMES]) + (" …" if len(bad) > _SHOWN_NAMES else "")
+        raise ModelproofError(
+            f"{file} has NaN or infinite weights in {names}: train again, or say"
+            " --allow-non-finite."
+        )
+    files = ModelFiles(artifacts)
+    files.root.mkdir(parents=True, exist_ok=True)  # before anything is sent
+    new = NewModel(test_set_root(test_set), preset, limits, validator) if test_set else None
+    with ui.connect(lasting=False) as session:
+        registry = session.registry()
+        sender = ui.account(session, Role.TRAINER)
+        if new is not None:
+            named = open_or_create(ui, session, registry, model, new)
+        else:
+            named = models.resolve(registry, model)
+            check_trainer(registry, named, sender.address)
+        turn = next_turn(registry, named, parent)
+        version = turn.version
+        kept = files.keep(named.name, version, file, manifest)
+        receipt = register(registry, named, turn, manifest.weights, stated, sender=sender)
+        ui.fields(
+            {
+                "model": f"{named.name} ({ui.short(named.id)})",
+                "version": f"v{version}, pending",
+                "weights": ui.short(manifest.weights),
+                "kept as": kept.artifact,
+                "block": receipt.block,
+                "gas": receipt.gas_used,
+            }
+        )
+        ui.result(
+            {
+                "model": named.id,
+                "version": version,
+                "weights": manifest.weights,
+                "file": kept.artifact,
+                "transaction": receipt.transaction,
+                "block": receipt.block,
+                "gas": receipt.gas_used,
+            }
+        )
