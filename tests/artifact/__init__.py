@@ -1,0 +1,1 @@
+"""What ml.artifact promises, with real files and real faults."""

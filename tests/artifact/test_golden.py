@@ -1,0 +1,59 @@
+"""Files and identities that must verify for ever.
+
+A failure here is a promise broken to everyone who registered a model: mend the code, never the
+record.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.artifact import (
+    DigestAlgorithm,
+    Manifest,
+    load_verified,
+    load_verified_file,
+    read_manifest,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "weights_v1"
+RECORD: dict[str, Any] = json.loads((GOLDEN / "identities.json").read_text())
+
+
+@pytest.mark.parametrize("algorithm", DigestAlgorithm)
+def test_tensors_keep_their_identity(algorithm: DigestAlgorithm) -> None:
+    manifest = read_manifest(GOLDEN / "model.safetensors", algorithm)
+    recorded = RECORD["model.safetensors"][algorithm.name]
+    assert "0x" + manifest.tree_root.hex() == recorded["tree_root"]
+    assert "0x" + manifest.weights.hex() == recorded["weights"]
+
+
+def test_tensors_still_load() -> None:
+    weights = bytes.fromhex(RECORD["model.safetensors"]["BLAKE3"]["weights"][2:])
+    loaded = load_verified(GOLDEN / "model.safetensors", weights)
+    assert {name: (t.dtype, list(t.shape)) for name, t in loaded.items()} == {
+        "conv.weight": ("BF16", [2, 1, 2, 2]),
+        "fc.bias": ("F32", [3]),
+        "fc.weight": ("F32", [3, 2]),
+        "mask": ("BOOL", [4]),
+        "steps": ("I64", []),
+        "unused": ("F16", [0, 5]),
+    }
+
+
+def test_opaque_file_keeps_its_identity() -> None:
+    weights = bytes.fromhex(RECORD["model.joblib"]["weights"][2:])
+    assert read_manifest(GOLDEN / "model.joblib").weights == weights
+    assert load_verified_file(GOLDEN / "model.joblib", weights)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.joblib"])
+def test_manifest_is_still_read_and_written_alike(name: str) -> None:
+    text = (GOLDEN / f"{name}.manifest.json").read_text()
+    manifest = Manifest.from_json(text)
+    assert manifest == read_manifest(GOLDEN / name)
+    assert manifest.to_json() == text

@@ -1,0 +1,95 @@
+"""Thousands of calls of contracts in a few free ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from eth_abi.abi import decode as decode_values
+from eth_abi.abi import encode as encode_values
+
+from ml.artifact.keccak import keccak256
+from ml.chain.registry import ModelRegistry
+
+GAS = 10**12
+"""A free call may take as much as it likes."""
+
+
+class Outcome(NamedTuple):
+    """What came of one call."""
+
+    succeeded: bool
+    gas_used: int
+    returned: bytes
+
+
+class Played(NamedTuple):
+    """What came of a history: one refusal (empty if there was none) and one digest per call."""
+
+    refusals: list[bytes]
+    digests: list[bytes]
+    last: bytes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The deployed BatchCaller; see its source for what its functions do."""
+
+    contract: Any
+    registry: ModelRegistry
+
+    @property
+    def address(self) -> str:
+        return str(self.contract.address)
+
+    def call_each(self, target: str, calls: Sequence[bytes]) -> list[Outcome]:
+        outcomes = free_call(self.contract, "callEach", target, calls)
+        return [Outcome(*outcome) for outcome in outcomes]
+
+    def play(self, model: bytes, calls: Sequence[bytes]) -> Played:
+        return Played(*free_call(self.contract, "play", self.registry.address, model, calls))
+
+
+def encode(contract: Any, function: str, *arguments: Any) -> bytes:
+    """The calldata of a call: what Ape's own encoder gives, many times as fast."""
+    selector, inputs, _ = _signature(contract.contract_type, function)
+    return selector + encode_values(inputs, arguments)
+
+
+def free_call(contract: Any, function: str, *arguments: Any) -> Any:
+    """Call a function with all the gas it may want, and decode what it returns."""
+    call = {"to": contract.address, "data": encode(contract, function, *arguments), "gas": GAS}
+    return decoded(contract, function, contract.provider.web3.eth.call(call))
+
+
+def decoded(contract: Any, function: str, returned: bytes) -> Any:
+    """What a function returned, as Python values."""
+    _, _, outputs = _signature(contract.contract_type, function)
+    values = decode_values(outputs, returned)
+    return values[0] if len(values) == 1 else values
+
+
+def selectors(contract_type: Any) -> dict[str, bytes]:
+    """The first four bytes by which each function and each error of a contract is known."""
+    abis = [*contract_type.methods, *contract_type.errors]
+    return {abi.name: keccak256(abi.selector.encode())[:4] for abi in abis}
+
+
+def effort(cases: int) -> int:
+    """How many cases a search tries: FUZZ times as many as usual, for long runs."""
+    return max(1, round(cases * float(os.environ.get("FUZZ", "1"))))
+
+
+_SIGNATURES: dict[tuple[str, str], tuple[bytes, list[str], list[str]]] = {}
+
+
+def _signature(contract_type: Any, function: str) -> tuple[bytes, list[str], list[str]]:
+    key = (contract_type.name, function)
+    if key not in _SIGNATURES:
+        abi = next(abi for abi in contract_type.methods if abi.name == function)
+        inputs = [item.canonical_type for item in abi.inputs]
+        outputs = [item.canonical_type for item in abi.outputs]
+        _SIGNATURES[key] = (keccak256(abi.selector.encode())[:4], inputs, outputs)
+    return _SIGNATURES[key]

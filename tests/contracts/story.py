@@ -1,0 +1,196 @@
+"""One model on the registry, driven through the typed client by accounts of one role each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias
+
+import pytest
+
+from ml.chain import events
+from ml.chain.commitment import details_hash
+from ml.chain.policy import PRESETS
+from ml.chain.records import Details, Evaluation, Model, Receipt, Role
+from ml.chain.refusals import ContractRefused
+from ml.chain.registry import ModelRegistry
+from ml.chain.types import ModelState, Policy, Status, Verdict
+from tests.chain.plays import ppm
+
+Account: TypeAlias = Any
+Log: TypeAlias = list[tuple[str, dict[str, Any]]]
+
+THESIS = PRESETS["thesis"]
+TEST_SET = b"test set".ljust(32, b"!")
+_NAMES = (f"model {number}" for number in itertools.count())
+
+
+class Cast(NamedTuple):
+    """Who acts: each holds one role on every story's model; the rest hold none."""
+
+    deployer: Account
+    admin: Account
+    trainer: Account
+    validator: Account
+    operator: Account
+    stranger: Account
+    client: Account
+
+    def holder(self, role: Role) -> Account:
+        return getattr(self, role.name.lower())
+
+
+def weights_of(version: int) -> bytes:
+    """Some weights, other ones for every version."""
+    return version.to_bytes(4, "big") * 8
+
+
+@dataclass
+class Story:
+    """A model, and what was said of each of its versions."""
+
+    registry: ModelRegistry
+    cast: Cast
+    name: str
+    id: bytes
+    created: Receipt
+    said: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    """The weights and the hash of the details of each registered version."""
+
+    @classmethod
+    def begin(cls, registry: ModelRegistry, cast: Cast, policy: Policy = THESIS) -> Story:
+        name = next(_NAMES)
+        model, receipt = registry.create_model(
+            name,
+            TEST_SET,
+            policy,
+            sender=cast.admin,
+            trainer=cast.trainer.address,
+            validator=cast.validator.address,
+            operator=cast.operator.address,
+        )
+        return cls(registry, cast, name, model, receipt)
+
+    # How it stands
+
+    @property
+    def model(self) -> Model:
+        return self.registry.model(self.id)
+
+    @property
+    def state(self) -> ModelState:
+        return self.model.state
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [version.status for version in self.registry.versions(self.id)]
+
+    def log(self, receipt: Receipt) -> Log:
+        """The events of one transaction, in order."""
+        return [
+            (event.name, event.arguments)
+            for event in events.read(self.registry)
+            if event.transaction == receipt.transaction
+        ]
+
+    # What can be done
+
+    def due(self) -> Details:
+        """What a registration has to say now."""
+        state = self.state
+        return Details(state.current, state.iteration + 1, state.epoch)
+
+    def register(
+        self,
+        version: int | None = None,
+        *,
+        weights: bytes | None = None,
+        metadata: str = "",
+        sender: Account = None,
+        **changes: Any,
+    ) -> Receipt:
+        """Register the version that is due, with some of its details changed."""
+        details = replace(self.due(), **changes)
+        version = self.state.latest + 1 if version is None else version
+        weights = weights_of(version) if weights is None else weights
+        sender = sender or self.cast.trainer
+        receipt = self.registry.register(
+            self.id, version, weights, details, metadata, sender=sender
+        )
+        hashed = details_hash(self.id, version, sender.address, details, metadata)
+        self.said[version] = (weights, hashed)
+        return receipt
+
+    def evaluation(self, accuracy: int = 900_000, **changes: Any) -> Evaluation:
+        """A true evaluation of the latest registered version, with some of it changed."""
+        version = max(self.said)
+        weights, details = self.said[version]
+        return replace(
+            Evaluation(version, accuracy, 0, True, TEST_SET, weights, details), **changes
+        )
+
+    def validate(
+        self,
+        evaluation: Evaluation | None = None,
+        metrics: str = "",
+        *,
+        sender: Account = None,
+    ) -> tuple[Verdict, Receipt]:
+        evaluation = evaluation or self.evaluation()
+        sender = sender or self.cast.validator
+        return self.registry.validate(self.id, evaluation, metrics, sender=sender)
+
+    def judge_next(self, percent: float, training: float = 0, accepted: bool = True) -> Verdict:
+        """Register the version that is due and validate it; accuracies in percent."""
+        self.register()
+        evaluation = self.evaluation(
+            ppm(percent), training_accuracy=ppm(training), accepted=accepted
+        )
+        return self.validate(evaluation)[0]
+
+    def play(self, *percent: float) -> list[Verdict]:
+        """Register and validate one version per accuracy."""
+        return [self.judge_next(accuracy) for accuracy in percent]
+
+    def rollback(self, target: int, reason: str = "") -> Receipt:
+        return self.registry.rollback(self.id, target, reason, sender=self.cast.operator)
+
+    def discard(self, reason: str = "") -> Receipt:
+        return self.registry.discard(self.id, reason, sender=self.cast.operator)
+
+    def complete(self, reason: str = "") -> Receipt:
+        return self.registry.complete(self.id, reason, sender=self.cast.operator)
+
+    def reopen(self, reason: str = "") -> Receipt:
+        return self.registry.reopen(self.id, reason, sender=self.cast.admin)
+
+    def revoke(self, version: int, reason: str = "") -> Receipt:
+        return self.registry.revoke(self.id, version, reason, sender=self.cast.operator)
+
+    def set_policy(self, policy: Policy) -> Receipt:
+        return self.registry.set_policy(self.id, policy, sender=self.cast.admin)
+
+    def enrol(self, index: int, client: str | None = None, dataset: bytes = bytes(32)) -> Receipt:
+        client = client or self.cast.client.address
+        return self.registry.enrol_client(self.id, index, client, dataset, sender=self.cast.admin)
+
+    def exclude(self, index: int, reason: str = "") -> Receipt:
+        return self.registry.exclude_client(self.id, index, reason, sender=self.cast.operator)
+
+    def reinstate(self, index: int, reason: str = "") -> Receipt:
+        return self.registry.reinstate_client(self.id, index, reason, sender=self.cast.operator)
+
+
+@contextmanager
+def refused(name: str, **values: Any) -> Iterator[None]:
+    """Expect the contract to revert with this error and exactly these values."""
+    with pytest.raises(ContractRefused) as caught:
+        yield
+    assert (caught.value.name, caught.value.values) == (name, values)
+
+
+def ask(registry: ModelRegistry, function: str, *arguments: Any, sender: Account = None) -> Any:
+    """A free call of a function that the client has no method for, as it would make it."""
+    return registry._try(function, arguments, {"from": sender.address} if sender else {})

@@ -1,0 +1,1 @@
+"""What ml.training promises: data, training, metrics, and the record of a model."""
