@@ -1,0 +1,1 @@
+"""Measurements. Each writes its figures to ``results`` and prints a table."""
