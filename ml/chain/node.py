@@ -40,9 +40,10 @@ HISTORY_BLOCKS = 128
 # A snapshot holds up the chain, so one that took long is followed by a longer pause. This starts to
 # tell at some thousands of blocks.
 SHARE_OF_TIME_SAVING = 0.25
-# How long a block that was being mined when mining was paused may take to become the latest.
+# How long a block that was being mined when mining was paused may take to become the latest. A slow
+# machine takes longer, so that each attempt at a snapshot waits twice as long as the one before.
 SETTLING_TIME_S = 0.02
-SNAPSHOT_ATTEMPTS = 5
+SNAPSHOT_ATTEMPTS = 7
 POLL_S = 0.05
 
 
@@ -120,10 +121,10 @@ class PersistentNode:
         if _head(anvil) == self._saved_head:
             return
         with _mining_paused(anvil):
-            for _ in range(SNAPSHOT_ATTEMPTS):
+            for attempt in range(SNAPSHOT_ATTEMPTS):
                 head = _head(anvil)
                 dump = anvil.rpc("anvil_dumpState", False)
-                time.sleep(SETTLING_TIME_S)
+                time.sleep(SETTLING_TIME_S * 2**attempt)
                 if _head(anvil) == head:  # else it may hold a block's accounts without the block
                     break
             else:
