@@ -6,29 +6,43 @@ import {
     Details,
     Evaluation,
     FirstRoles,
+    LineageStep,
+    ModelKind,
     ModelView,
+    Origin,
     PolicyConfig,
     Role,
-    Status,
+    Signature,
+    SignedEvaluation,
     Tensor,
+    Update,
     Verdict,
+    VersionContent,
     VersionView,
     WeightsIdentity
 } from "../types/Records.sol";
+import {IModelRegistryErrors} from "./IModelRegistryErrors.sol";
 
 /// @title Model versions, validations, rollbacks and the current pointer
-/// @notice A model is a line of versions. A trainer registers a version, a validator states how it
-/// did on the model's test set, and the model's policy decides in the same transaction whether the
-/// current pointer moves on, goes back to the best version, or training is over.
+/// @notice A strict model is a line of versions. A trainer registers a version, a validator (or as
+/// many as the policy asks for) states how it did on the model's test set, and the model's policy
+/// decides in the same transaction whether the current pointer moves on, goes back to the best
+/// version, or training is over. An open model is a registry of candidates: several versions may
+/// wait, and the pointer moves to one that is better than the best so far.
 /// @dev Free texts (names, metadata, metrics, reasons) go into events and, as their keccak256,
-/// under the head; they are public for ever. Accuracies are parts per million (ppm).
-interface IModelRegistry {
+/// under the head; they are public for ever. Accuracies are parts per million (ppm). What is signed
+/// off chain is typed data of EIP-712; `eip712Domain` tells the domain.
+interface IModelRegistry is IModelRegistryErrors {
     /* EVENTS */
 
-    /// @notice Emitted when a model is created.
+    /// @notice Emitted when a model is created; with the version of another model from which it
+    /// starts, if it is a fork, else with zeros.
     event ModelCreated(
         bytes32 indexed modelId,
         address indexed creator,
+        bytes32 indexed originModel,
+        uint32 originVersion,
+        ModelKind kind,
         string name,
         bytes32 testSet,
         PolicyConfig policy
@@ -45,7 +59,15 @@ interface IModelRegistry {
         string metadata
     );
 
-    /// @notice Emitted when a version is validated and the policy has decided.
+    /// @notice Emitted when enough validators have signed one and the same evaluation, immediately
+    /// before the event of the validation that follows from it; `deadline` is theirs, in seconds
+    /// since 1970.
+    event QuorumReached(
+        bytes32 indexed modelId, uint32 indexed version, address[] signers, uint64 deadline
+    );
+
+    /// @notice Emitted when a version is validated and the policy has decided. `validator` sent the
+    /// transaction; where a quorum signed, that is whoever carried the signatures.
     event VersionValidated(
         bytes32 indexed modelId,
         uint32 indexed version,
@@ -56,8 +78,8 @@ interface IModelRegistry {
         string metrics
     );
 
-    /// @notice Emitted when the policy takes the current pointer back from a version that failed to
-    /// the best one, 0 if there is none.
+    /// @notice Emitted when the policy of a strict model takes the current pointer back from a
+    /// version that failed to the best one, 0 if there is none.
     event RolledBackAutomatically(bytes32 indexed modelId, uint32 from, uint32 to, Verdict cause);
 
     /// @notice Emitted when an operator takes the current pointer from one version to another, 0 if
@@ -66,8 +88,8 @@ interface IModelRegistry {
         bytes32 indexed modelId, uint32 from, uint32 to, address by, string reason
     );
 
-    /// @notice Emitted when a pending version is withdrawn; where a rollback or a completion takes
-    /// it along, after the event of that.
+    /// @notice Emitted when a waiting version is withdrawn; where a rollback or a completion of a
+    /// strict model takes it along, after the event of that.
     event VersionDiscarded(
         bytes32 indexed modelId, uint32 indexed version, address indexed by, string reason
     );
@@ -111,82 +133,56 @@ interface IModelRegistry {
         bytes32 indexed modelId, uint8 indexed index, address indexed by, string reason
     );
 
-    /* ERRORS */
+    /// @notice Emitted when a model is said to go on in another registry. The latest such event
+    /// counts; nothing stops by it.
+    event SuccessorAnnounced(
+        bytes32 indexed modelId, address indexed registry, bytes32 indexed successorId, address by
+    );
 
-    /// @notice Thrown when there is no such model.
-    error UnknownModel(bytes32 modelId);
-    /// @notice Thrown when there is no such version.
-    error UnknownVersion(bytes32 modelId, uint32 version);
-    /// @notice Thrown when a role id does not end in one of the four roles.
-    error UnknownRole(bytes32 role);
-    /// @notice Thrown when the creator already has a model of this name.
-    error ModelExists(bytes32 modelId);
-    /// @notice Thrown when a name is empty or too long, in bytes.
-    error InvalidName(uint256 length, uint256 max);
-    /// @notice Thrown when a text is too long, in bytes.
-    error TextTooLong(uint256 length, uint256 max);
-    /// @notice Thrown when a digest that must be given is zero.
-    error MissingDigest(bytes32 modelId);
-    /// @notice Thrown when training is over.
-    error ModelIsCompleted(bytes32 modelId, CompletionReason cause);
-    /// @notice Thrown when training is not over.
-    error ModelIsNotCompleted(bytes32 modelId);
-    /// @notice Thrown when a version waits for its validation and nothing may wait.
-    error VersionIsPending(bytes32 modelId, uint32 version);
-    /// @notice Thrown when the version does not wait for its validation; 0 if none does.
-    error VersionIsNotPending(bytes32 modelId, uint32 version, uint32 pending);
-    /// @notice Thrown when a registration does not carry the next version number.
-    error UnexpectedVersion(uint32 version, uint32 expected);
-    /// @notice Thrown when a registration does not build on the current version.
-    error UnexpectedParent(uint32 parent, uint32 expected);
-    /// @notice Thrown when a registration is not for the next iteration.
-    error UnexpectedIteration(uint32 iteration, uint32 expected);
-    /// @notice Thrown when a registration was built before a rollback, a discard or a reopening.
-    error UnexpectedEpoch(uint32 epoch, uint32 expected);
-    /// @notice Thrown when a registration names clients that are not active, as a bitmap.
-    error InactiveContributors(uint256 inactive);
-    /// @notice Thrown when an evaluation is not of the version's test set, weights and details.
-    error CommitmentMismatch(uint32 version, bytes25 recorded, bytes32 evaluated);
-    /// @notice Thrown when an accuracy is above 1,000,000 ppm.
-    error AccuracyOutOfRange(uint32 accuracy, uint32 max);
-    /// @notice Thrown when the policy asks for several validators and one alone validates.
-    error QuorumRequired(uint8 quorum);
-    /// @notice Thrown when the policy asks for independence and a validator holds TRAINER.
-    error ValidatorNotIndependent(address validator);
-    /// @notice Thrown when a version that has not passed, or is revoked, should be a target.
-    error VersionNotPassed(uint32 version, Status status);
-    /// @notice Thrown when the target of a rollback is current and best already.
-    error AlreadyCurrent(uint32 version);
-    /// @notice Thrown when a version in use should be revoked: roll back first.
-    error VersionInUse(uint32 version, uint32 current, uint32 best);
-    /// @notice Thrown when a model has had all its iterations: raise the limit first.
-    error IterationsExhausted(uint32 iteration, uint32 maxIterations);
-    /// @notice Thrown when a client has no address.
-    error ClientIsZero(uint8 index);
-    /// @notice Thrown when a client index is taken.
-    error ClientIndexTaken(uint8 index, address client);
-    /// @notice Thrown when a client index has no client.
-    error UnknownClient(uint8 index);
-    /// @notice Thrown when the client is excluded already.
-    error ClientNotActive(uint8 index);
-    /// @notice Thrown when the client is active already.
-    error ClientNotExcluded(uint8 index);
+    /// @notice Emitted when it is proved that a validator signed two contradicting evaluations of
+    /// one version. It decides nothing: an ADMIN may revoke the role.
+    event EquivocationRecorded(
+        bytes32 indexed modelId,
+        address indexed validator,
+        uint32 indexed version,
+        Evaluation first,
+        Evaluation second,
+        address by
+    );
+
+    /// @notice Emitted when it is proved that a client's update, of this digest, went into a version
+    /// which its registrar did not name the client for.
+    event HiddenClientProved(
+        bytes32 indexed modelId,
+        uint32 indexed version,
+        uint8 indexed index,
+        address client,
+        address registrar,
+        bytes32 digest,
+        address by
+    );
 
     /* THE LINE */
 
-    /// @notice Creates a strict model; the caller becomes its ADMIN.
+    /// @notice Creates a model; the caller becomes its ADMIN.
     /// @param name 1 … 128 bytes, unique among the caller's models
+    /// @param open whether it is a registry of candidates, whose policy has only maxDrop,
+    /// minAccuracy, quorum and independent, instead of a strict line
     /// @param testSet the root of the test set on which every version is validated; not zero, and
     /// never changed, since accuracies on two test sets cannot be compared
+    /// @param origin the passed version of another model that this one starts from, or zeros
     /// @return modelId keccak256(abi.encode(caller, name)) with its last byte zero
     function createModel(
         string calldata name,
+        bool open,
         bytes32 testSet,
+        Origin calldata origin,
         PolicyConfig calldata policy,
         FirstRoles calldata roles
     ) external returns (bytes32 modelId);
 
     /// @notice Registers the next version; TRAINER. It waits for its validation, no pointer moves.
+    /// In a strict model one version may wait, in an open one 255.
     /// @param version latest + 1
     /// @param weights the artifact's identity; an identity may be registered again on purpose
     /// @param metadata at most 16 KiB
@@ -198,20 +194,37 @@ interface IModelRegistry {
         string calldata metadata
     ) external;
 
-    /// @notice Validates the pending version and applies the policy; VALIDATOR.
+    /// @notice Validates a waiting version and applies the policy; VALIDATOR, if its quorum is 1.
     /// @param metrics further metrics, at most 16 KiB; they decide nothing
     function validate(bytes32 modelId, Evaluation calldata evaluation, string calldata metrics)
         external
         returns (Verdict verdict);
 
-    /// @notice Makes a passed version current and best; OPERATOR. A pending version is discarded.
+    /// @notice Validates a waiting version and applies the policy, by the signatures of exactly as
+    /// many VALIDATORs as its quorum; anyone may send them.
+    /// @param deadline the last second, since 1970, in which the evaluation may be recorded
+    /// @param metrics as for `validate`; its keccak256 is signed too
+    /// @param signatures of `Evaluation(bytes32 modelId,uint32 version,uint32 accuracy,uint32
+    /// trainingAccuracy,bool accepted,bytes32 testSet,bytes32 weights,bytes32 details,bytes32
+    /// metrics,uint64 deadline)`, in the order of their signers' addresses
+    function validateByQuorum(
+        bytes32 modelId,
+        Evaluation calldata evaluation,
+        uint64 deadline,
+        string calldata metrics,
+        Signature[] calldata signatures
+    ) external returns (Verdict verdict);
+
+    /// @notice Makes a passed version current and best; OPERATOR. What waits in a strict model is
+    /// discarded, and goes on waiting in an open one.
     /// @param target 0 if no version is good
     function rollback(bytes32 modelId, uint32 target, string calldata reason) external;
 
-    /// @notice Withdraws the pending version; OPERATOR. Its number is not used again.
-    function discard(bytes32 modelId, string calldata reason) external;
+    /// @notice Withdraws a waiting version; OPERATOR. Its number is not used again.
+    function discard(bytes32 modelId, uint32 version, string calldata reason) external;
 
-    /// @notice Ends training with the best version; OPERATOR. A pending version is discarded.
+    /// @notice Ends the training of a strict model with the best version; OPERATOR. A pending
+    /// version is discarded.
     function complete(bytes32 modelId, string calldata reason) external;
 
     /// @notice Lets a completed model go on with fresh counters; ADMIN.
@@ -220,8 +233,11 @@ interface IModelRegistry {
     /// @notice Declares a passed version bad for good; OPERATOR.
     function revoke(bytes32 modelId, uint32 version, string calldata reason) external;
 
-    /// @notice Changes the policy while nothing is pending; ADMIN. Counters keep their values.
+    /// @notice Changes the policy while nothing waits; ADMIN. Counters keep their values.
     function setPolicy(bytes32 modelId, PolicyConfig calldata policy) external;
+
+    /// @notice Says that the model goes on in another registry, as another model; ADMIN.
+    function announceSuccessor(bytes32 modelId, address registry, bytes32 successorId) external;
 
     /* CLIENTS */
 
@@ -234,6 +250,41 @@ interface IModelRegistry {
 
     /// @notice Lets an excluded client contribute again; OPERATOR.
     function reinstateClient(bytes32 modelId, uint8 index, string calldata reason) external;
+
+    /* EVIDENCE: what anyone may prove. It is not under the head, which no stranger can move. */
+
+    /// @notice Records that a holder of VALIDATOR signed two evaluations of one version, with the
+    /// same content, that differ in accuracy, trainingAccuracy or accepted. The first report for a
+    /// validator and a model stays.
+    function reportEquivocation(
+        bytes32 modelId,
+        SignedEvaluation calldata first,
+        SignedEvaluation calldata second
+    ) external;
+
+    /// @notice Proves that a client's signed update is one of those that a version was made of, by
+    /// what its registrar committed to; and records it if the registrar's list of contributors
+    /// lacks the client. The first proof for a client and a version stays.
+    /// @param signature of `Update(bytes32 modelId,uint32 epoch,uint32 iteration,uint32 base,bytes32
+    /// digest,uint64 samples)`
+    /// @param proof siblings up to `content.details.updates` from a StandardMerkleTree's leaf of
+    /// (address client, bytes32 update's EIP-712 struct hash, bytes32 r, bytes32 vs)
+    /// @return hidden whether the list lacks the client; if not, nothing is written
+    function proveUpdate(
+        bytes32 modelId,
+        uint32 version,
+        VersionContent calldata content,
+        uint8 index,
+        Update calldata update,
+        Signature calldata signature,
+        bytes32[] calldata proof
+    ) external returns (bool hidden);
+
+    /// @notice The version about which a validator contradicted itself on record, 0 if none.
+    function equivocationOf(bytes32 modelId, address validator) external view returns (uint32);
+
+    /// @notice The clients that were proved to be hidden in a version, as a bitmap.
+    function hiddenClients(bytes32 modelId, uint32 version) external view returns (uint256);
 
     /* VIEWS */
 
@@ -260,14 +311,17 @@ interface IModelRegistry {
         view
         returns (VersionView[] memory);
 
-    /// @notice A version, its parent, the parent's parent and so on: at most `limit` of them. Go on
-    /// from the last one's parent.
+    /// @notice A version, its parent, the parent's parent and so on: at most `limit` of them. Where
+    /// a fork's line begins, the line of its origin goes on.
+    /// @return page those versions
+    /// @return nextModel where to go on if the limit came first, else 0
+    /// @return nextVersion the version there, else 0
     function getLineage(bytes32 modelId, uint32 version, uint256 limit)
         external
         view
-        returns (VersionView[] memory);
+        returns (LineageStep[] memory page, bytes32 nextModel, uint32 nextVersion);
 
-    /// @notice Whether a version is the current one or an ancestor of it.
+    /// @notice Whether a version is the current one or an ancestor of it, within its model.
     /// @param from where to start, 0 for the current version
     /// @param limit the most parent links to follow
     /// @return onLine whether it was found

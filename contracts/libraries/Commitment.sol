@@ -21,14 +21,15 @@ library Commitment {
     }
 
     /// @notice Everything about a version but its weights and its test set.
+    /// @param metadata keccak256 of the text
     function details(
         bytes32 modelId,
         uint32 number,
         address registrar,
         Details calldata stated,
-        string calldata metadata
+        bytes32 metadata
     ) internal pure returns (bytes32) {
-        return keccak256(abi.encode(modelId, number, registrar, stated, keccak256(bytes(metadata))));
+        return keccak256(abi.encode(modelId, number, registrar, stated, metadata));
     }
 
     /// @notice The identity of weights, whatever file format or shards they came in.

@@ -14,25 +14,20 @@ library StrictPolicy {
     /// @param state the state before, with the evaluated version pending
     /// @param evaluation its accuracies are in range
     /// @return next the state after
-    /// @return verdict why; `Rejected` and all after it have rolled back
+    /// @return verdict why; one that `fails` has rolled back
     function judge(ModelState state, Policy policy, Evaluation memory evaluation)
         internal
         pure
         returns (ModelState next, Verdict verdict)
     {
-        next = state.withoutPending().withNextIteration();
+        next = state.withNoneWaiting().withNextIteration();
         if (!evaluation.accepted) {
             (next, verdict) = (_rolledBack(next), Verdict.Rejected);
         } else {
             (next, verdict) = _decide(next, policy, evaluation.version, evaluation.accuracy);
         }
-        CompletionReason reason = _completion(next, policy, evaluation, rollsBack(verdict));
+        CompletionReason reason = _completion(next, policy, evaluation, verdict.fails());
         if (reason != CompletionReason.None) next = next.withCompleted(reason);
-    }
-
-    /// @notice Whether a verdict takes the model back to its best version.
-    function rollsBack(Verdict verdict) internal pure returns (bool) {
-        return verdict >= Verdict.Rejected;
     }
 
     /// @dev An accepted version: the first rule that matches is the verdict.
@@ -56,7 +51,7 @@ library StrictPolicy {
             return (state.withCurrent(version).withBelowBest(0), Verdict.Plateau);
         }
         Verdict verdict = _belowBest(state, policy, accuracy, bestAccuracy);
-        if (rollsBack(verdict)) return (_rolledBack(state), verdict);
+        if (verdict.fails()) return (_rolledBack(state), verdict);
         return (state.withCurrent(version).withOneMoreBelowBest(), verdict);
     }
 

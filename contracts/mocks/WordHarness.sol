@@ -11,8 +11,9 @@ contract WordHarness {
     enum StateChange {
         Current,
         Best,
-        Pending,
-        NoPending,
+        Registered,
+        NoneWaiting,
+        OneLessWaiting,
         NextIteration,
         NextEpoch,
         BelowBest,
@@ -37,8 +38,9 @@ contract WordHarness {
     {
         if (change == StateChange.Current) return s.withCurrent(value);
         if (change == StateChange.Best) return s.withBest(value, accuracy);
-        if (change == StateChange.Pending) return s.withPending(value);
-        if (change == StateChange.NoPending) return s.withoutPending();
+        if (change == StateChange.Registered) return s.withRegistered(value);
+        if (change == StateChange.NoneWaiting) return s.withNoneWaiting();
+        if (change == StateChange.OneLessWaiting) return s.withOneLessWaiting();
         if (change == StateChange.NextIteration) return s.withNextIteration();
         if (change == StateChange.NextEpoch) return s.withNextEpoch();
         if (change == StateChange.BelowBest) return s.withBelowBest(uint16(value));
@@ -57,13 +59,13 @@ contract WordHarness {
     }
 
     function flagsOfState(ModelState s) external pure returns (bool[3] memory) {
-        return [s.exists(), s.isCompleted(), s.isPending()];
+        return [s.exists(), s.isCompleted(), s.isOpen()];
     }
 
     /* POLICY */
 
-    function packPolicy(PolicyConfig calldata config) external pure returns (Policy) {
-        return PolicyLibrary.pack(config);
+    function packPolicy(PolicyConfig calldata config, bool open) external pure returns (Policy) {
+        return PolicyLibrary.pack(config, open);
     }
 
     function readPolicy(Policy p) external pure returns (PolicyConfig memory) {

@@ -6,7 +6,7 @@ import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
 import {ModelState} from "../types/ModelState.sol";
 import {Policy} from "../types/Policy.sol";
-import {Operation, Role, Status} from "../types/Records.sol";
+import {Operation, Origin, Role, Status} from "../types/Records.sol";
 import {VersionRecord} from "../types/VersionRecord.sol";
 
 /// @title What the registry stores, and who may write it
@@ -23,6 +23,7 @@ abstract contract ModelStore is IModelRegistry, AccessControl {
         uint256 activeClients;
         mapping(uint256 version => VersionRecord record) versions;
         mapping(uint256 index => address client) clients;
+        Origin origin; // written for forks alone
     }
 
     mapping(bytes32 modelId => Model model) internal _models;
@@ -97,14 +98,49 @@ abstract contract ModelStore is IModelRegistry, AccessControl {
         if (record.status() == Status.None) revert UnknownVersion(modelId, version);
     }
 
-    /// @dev A version that was never judged and waits no longer has been discarded.
+    function _passed(bytes32 modelId, Model storage model, ModelState state, uint32 version)
+        internal
+        view
+        returns (VersionRecord record)
+    {
+        record = model.versions[version];
+        Status status = record.status();
+        if (status == Status.Passed) return record;
+        if (status == Status.None) revert UnknownVersion(modelId, version);
+        revert VersionNotPassed(version, _statusOf(state, version, record));
+    }
+
+    /// @dev A version of a strict model that was never judged and waits no longer has been discarded.
     function _statusOf(ModelState state, uint32 version, VersionRecord record)
         internal
         pure
         returns (Status status)
     {
         status = record.status();
-        if (status == Status.Pending && version != state.pending()) return Status.Discarded;
+        if (status == Status.Pending && !state.isOpen() && version != state.pending()) {
+            return Status.Discarded;
+        }
+    }
+
+    function _checkOngoing(bytes32 modelId, ModelState state) internal pure {
+        if (state.isCompleted()) revert ModelIsCompleted(modelId, state.completed());
+    }
+
+    /// @dev For strict models, whose state says which version waits.
+    function _checkPending(bytes32 modelId, ModelState state, uint32 version) internal pure {
+        if (version == 0 || version != state.pending()) {
+            revert VersionIsNotPending(modelId, version, state.pending());
+        }
+    }
+
+    /// @dev For open models, whose records say which versions wait.
+    function _waiting(bytes32 modelId, Model storage model, uint32 version)
+        internal
+        view
+        returns (VersionRecord record)
+    {
+        record = _record(modelId, model, version);
+        if (record.status() != Status.Pending) revert VersionIsNotPending(modelId, version, 0);
     }
 
     function _checkText(string calldata text) internal pure {

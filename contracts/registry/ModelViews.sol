@@ -6,7 +6,14 @@ import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProo
 import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
 import {Commitment} from "../libraries/Commitment.sol";
 import {ModelState} from "../types/ModelState.sol";
-import {ModelView, Tensor, VersionView, WeightsIdentity} from "../types/Records.sol";
+import {
+    LineageStep,
+    ModelView,
+    Origin,
+    Tensor,
+    VersionView,
+    WeightsIdentity
+} from "../types/Records.sol";
 import {VersionRecord} from "../types/VersionRecord.sol";
 import {ModelStore} from "./ModelStore.sol";
 
@@ -21,6 +28,10 @@ abstract contract ModelViews is ModelStore {
         unpacked.head = model.head;
         unpacked.activeClients = model.activeClients;
         unpacked.policy = model.policy.unpack();
+        Origin memory origin = model.origin;
+        if (origin.version == 0) return unpacked;
+        unpacked.origin = origin;
+        unpacked.originStatus = _viewOf(origin.modelId, origin.version).status;
     }
 
     /// @inheritdoc IModelRegistry
@@ -35,8 +46,9 @@ abstract contract ModelViews is ModelStore {
         view
         returns (VersionView memory)
     {
-        (Model storage model, ModelState state) = _existing(modelId);
-        return _view(state, version, _record(modelId, model, version));
+        (Model storage model,) = _existing(modelId);
+        _record(modelId, model, version);
+        return _viewOf(modelId, version);
     }
 
     /// @inheritdoc IModelRegistry
@@ -45,14 +57,13 @@ abstract contract ModelViews is ModelStore {
         view
         returns (VersionView[] memory page)
     {
-        (Model storage model, ModelState state) = _existing(modelId);
+        (, ModelState state) = _existing(modelId);
         uint256 latest = state.latest();
         if (from == 0 || from > latest) return page;
         uint256 left = latest - from + 1;
         page = new VersionView[](limit < left ? limit : left);
         for (uint256 i = 0; i < page.length; ++i) {
-            uint32 version = uint32(from + i); // at most latest, a uint32
-            page[i] = _view(state, version, model.versions[version]);
+            page[i] = _viewOf(modelId, uint32(from + i)); // at most latest, a uint32
         }
     }
 
@@ -60,18 +71,19 @@ abstract contract ModelViews is ModelStore {
     function getLineage(bytes32 modelId, uint32 version, uint256 limit)
         external
         view
-        returns (VersionView[] memory page)
+        returns (LineageStep[] memory page, bytes32 nextModel, uint32 nextVersion)
     {
-        (Model storage model, ModelState state) = _existing(modelId);
+        (Model storage model,) = _existing(modelId);
         _record(modelId, model, version);
         uint256 length = 0;
-        for (uint32 v = version; v != 0 && length < limit; v = model.versions[v].parent()) {
-            ++length;
+        (nextModel, nextVersion) = (modelId, version);
+        for (; nextVersion != 0 && length < limit; ++length) {
+            (nextModel, nextVersion) = _before(nextModel, nextVersion);
         }
-        page = new VersionView[](length);
+        page = new LineageStep[](length);
         for (uint256 i = 0; i < length; ++i) {
-            page[i] = _view(state, version, model.versions[version]);
-            version = page[i].parent;
+            page[i] = LineageStep(modelId, _viewOf(modelId, version));
+            (modelId, version) = _before(modelId, version);
         }
     }
 
@@ -116,16 +128,23 @@ abstract contract ModelViews is ModelStore {
             && MerkleProof.verifyCalldata(proof, identity.treeRoot, Commitment.leaf(tensor));
     }
 
-    function _view(ModelState state, uint32 version, VersionRecord record)
-        private
-        pure
-        returns (VersionView memory)
-    {
+    /// @dev What a version was made from, in its model or where that was forked from; zeros if it
+    /// was made from nothing.
+    function _before(bytes32 modelId, uint32 version) private view returns (bytes32, uint32) {
+        Model storage model = _models[modelId];
+        uint32 parent = model.versions[version].parent();
+        return parent != 0 ? (modelId, parent) : (model.origin.modelId, model.origin.version);
+    }
+
+    /// @dev The version exists.
+    function _viewOf(bytes32 modelId, uint32 version) private view returns (VersionView memory) {
+        Model storage model = _models[modelId];
+        VersionRecord record = model.versions[version];
         return VersionView({
             version: version,
             parent: record.parent(),
             accuracy: record.accuracy(),
-            status: _statusOf(state, version, record),
+            status: _statusOf(model.state, version, record),
             commitment: record.commitment()
         });
     }

@@ -16,7 +16,7 @@ import {CompletionReason, ModelKind, ModelView} from "./Records.sol";
 ///   200 … 215 sinceProgress   validations in a row
 ///   216 … 231 rollbacks       automatic ones
 ///   232 … 239 completed       CompletionReason
-///   240 … 247 pending         1 if the latest version waits for its validation
+///   240 … 247 waiting         versions that wait for their validation; strict: 1 if the latest does
 ///   248 … 255 kind            ModelKind, 0 if the model does not exist
 type ModelState is uint256;
 
@@ -43,9 +43,10 @@ library ModelStateLibrary {
     function rollbacks(ModelState s) internal pure returns (uint32) { return uint32(_get(s, 216, U16)); }
     function completed(ModelState s) internal pure returns (CompletionReason) { return CompletionReason(_get(s, 232, U8)); }
     function isCompleted(ModelState s) internal pure returns (bool) { return _get(s, 232, U8) != 0; }
-    function isPending(ModelState s) internal pure returns (bool) { return _get(s, 240, U8) != 0; }
+    function waiting(ModelState s) internal pure returns (uint32) { return uint32(_get(s, 240, U8)); }
     function kind(ModelState s) internal pure returns (ModelKind) { return ModelKind(_get(s, 248, U8)); }
     function exists(ModelState s) internal pure returns (bool) { return _get(s, 248, U8) != 0; }
+    function isOpen(ModelState s) internal pure returns (bool) { return kind(s) == ModelKind.Open; }
 
     function withCurrent(ModelState s, uint32 v) internal pure returns (ModelState) { return _set(s, 0, U32, v); }
     function withNextIteration(ModelState s) internal pure returns (ModelState) { return _count(s, 120, U32); }
@@ -57,19 +58,25 @@ library ModelStateLibrary {
     function withRollbacks(ModelState s, uint16 n) internal pure returns (ModelState) { return _set(s, 216, U16, n); }
     function withOneMoreRollback(ModelState s) internal pure returns (ModelState) { return _count(s, 216, U16); }
     function withoutCompleted(ModelState s) internal pure returns (ModelState) { return _set(s, 232, U8, 0); }
-    function withoutPending(ModelState s) internal pure returns (ModelState) { return _set(s, 240, U8, 0); }
+    function withNoneWaiting(ModelState s) internal pure returns (ModelState) { return _set(s, 240, U8, 0); }
     function withKind(ModelState s, ModelKind k) internal pure returns (ModelState) { return _set(s, 248, U8, uint256(k)); }
 
     // forgefmt: disable-end
 
-    /// @return the version that waits for its validation, 0 if none: only the latest ever does
+    /// @return the version that waits for its validation in a strict model, which can only be the
+    /// latest; 0 if none does, and in an open model, whose records say which do
     function pending(ModelState s) internal pure returns (uint32) {
-        return isPending(s) ? latest(s) : 0;
+        return waiting(s) != 0 && !isOpen(s) ? latest(s) : 0;
     }
 
-    /// @dev The version is the latest from now on, and waits for its validation.
-    function withPending(ModelState s, uint32 version) internal pure returns (ModelState) {
-        return _set(_set(s, 64, U32, version), 240, U8, 1);
+    /// @dev The version is the latest from now on, and one more that waits: at most 255 may.
+    function withRegistered(ModelState s, uint32 version) internal pure returns (ModelState) {
+        return _count(_set(s, 64, U32, version), 240, U8);
+    }
+
+    /// @dev For a model in which a version waits.
+    function withOneLessWaiting(ModelState s) internal pure returns (ModelState) {
+        return ModelState.wrap(ModelState.unwrap(s) - (1 << 240));
     }
 
     /// @dev The version becomes both the current one and the one to go back to.
@@ -104,6 +111,7 @@ library ModelStateLibrary {
         view_.sinceProgress = sinceProgress(s);
         view_.rollbacks = rollbacks(s);
         view_.pending = pending(s);
+        view_.waiting = waiting(s);
         view_.completed = completed(s);
     }
 

@@ -27,6 +27,9 @@ library PolicyLibrary {
     /// @notice Accuracies are parts per million: this is 100 %.
     uint32 internal constant PPM = 1_000_000;
 
+    /// @dev The fields that open models have: maxDrop, minAccuracy, quorum and independent.
+    uint256 private constant OPEN = (0xffffffffffff << 24) | (0xffff << 224);
+
     /// @notice Thrown when a share is above 1,000,000 ppm or a count above 65,535.
     error PolicyValueTooLarge(uint256 value, uint256 max);
     /// @notice Thrown when a drop would be severe before it is a concern.
@@ -35,18 +38,16 @@ library PolicyLibrary {
     error MinAccuracyAboveTarget(uint32 minAccuracy, uint32 targetAccuracy);
     /// @notice Thrown when no validator would have to agree.
     error QuorumIsZero();
+    /// @notice Thrown when an open model should have more than maxDrop, minAccuracy, quorum and
+    /// independent; `excess` is the packed policy without these.
+    error PolicyNotForOpenModels(uint256 excess);
 
     /// @notice Checks a policy and packs it.
-    function pack(PolicyConfig calldata config) internal pure returns (Policy) {
+    function pack(PolicyConfig calldata config, bool open) internal pure returns (Policy packed) {
         _check(config);
-        return Policy.wrap(
-            uint256(config.tolerance) | (uint256(config.maxDrop) << 24)
-                | (uint256(config.minAccuracy) << 48) | (uint256(config.minImprovement) << 72)
-                | (uint256(config.targetAccuracy) << 96) | (uint256(config.maxGap) << 120)
-                | (uint256(config.patience) << 144) | (uint256(config.convergencePatience) << 160)
-                | (uint256(config.maxRollbacks) << 176) | (uint256(config.maxIterations) << 192)
-                | (uint256(config.quorum) << 224) | (config.independent ? 1 << 232 : 0)
-        );
+        packed = _pack(config);
+        uint256 excess = Policy.unwrap(packed) & ~OPEN;
+        if (open && excess != 0) revert PolicyNotForOpenModels(excess);
     }
 
     function unpack(Policy p) internal pure returns (PolicyConfig memory) {
@@ -80,6 +81,17 @@ library PolicyLibrary {
     function quorum(Policy p) internal pure returns (uint8) { return uint8(Policy.unwrap(p) >> 224); }
     function independent(Policy p) internal pure returns (bool) { return uint8(Policy.unwrap(p) >> 232) != 0; }
     // forgefmt: disable-end
+
+    function _pack(PolicyConfig calldata config) private pure returns (Policy) {
+        return Policy.wrap(
+            uint256(config.tolerance) | (uint256(config.maxDrop) << 24)
+                | (uint256(config.minAccuracy) << 48) | (uint256(config.minImprovement) << 72)
+                | (uint256(config.targetAccuracy) << 96) | (uint256(config.maxGap) << 120)
+                | (uint256(config.patience) << 144) | (uint256(config.convergencePatience) << 160)
+                | (uint256(config.maxRollbacks) << 176) | (uint256(config.maxIterations) << 192)
+                | (uint256(config.quorum) << 224) | (config.independent ? 1 << 232 : 0)
+        );
+    }
 
     function _check(PolicyConfig calldata config) private pure {
         _atMost(config.tolerance, PPM);

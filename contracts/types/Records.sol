@@ -7,7 +7,8 @@ pragma solidity 0.8.37;
 /// What a model may be used for; fixed at creation. `None` means that the model does not exist.
 enum ModelKind {
     None,
-    Strict
+    Strict, // one line of versions, each made from the one before and judged by the whole policy
+    Open // a registry of candidates: several may wait, and only the best is pointed at
 }
 
 /// Who may do what on one model. A role id is the model id with this number as its last byte.
@@ -24,12 +25,13 @@ enum Status {
     None,
     Pending, // registered, not yet validated
     Passed,
-    Failed, // rolled back by the policy
+    Failed, // by the policy
     Discarded, // withdrawn before its validation
     Revoked // passed once, no longer good
 }
 
-/// How the policy labelled a validation. `Rejected` and all after it roll back.
+/// How the policy labelled a validation. After `Rejected` and all that follow it the version has
+/// failed: see `fails`.
 enum Verdict {
     None,
     FirstBest,
@@ -37,10 +39,18 @@ enum Verdict {
     Plateau,
     Dip,
     Concern,
+    Contender, // of an open model: passed, and not better than best
     Rejected,
     BelowMinimum,
     SevereDrop,
     PatienceExhausted
+}
+
+using {fails} for Verdict global;
+
+/// @dev In a strict model a failure also takes the current pointer back to the best version.
+function fails(Verdict verdict) pure returns (bool) {
+    return verdict >= Verdict.Rejected;
 }
 
 /// Why a model's training is over; `None` while it goes on.
@@ -68,23 +78,32 @@ enum Operation {
     SetPolicy,
     EnrolClient,
     ExcludeClient,
-    ReinstateClient
+    ReinstateClient,
+    ValidateByQuorum,
+    AnnounceSuccessor
 }
 
-/// The rollback and completion policy of a model. Zero switches off every limit marked °.
+/// The rollback and completion policy of a model. Zero switches off every limit marked °. An open
+/// model has those marked * alone.
 struct PolicyConfig {
     uint32 tolerance; // ppm; a drop below best beyond this is labelled Concern, no more
-    uint32 maxDrop; // ° ppm; a drop below best beyond this rolls back at once
+    uint32 maxDrop; // ° * ppm; a drop below best beyond this rolls back at once
     uint32 patience; // ° this many validations in a row below best roll back
-    uint32 minAccuracy; // ° ppm; once best has reached it, a validation below it rolls back
+    uint32 minAccuracy; // ° * ppm; once best has reached it, a validation below it rolls back
     uint32 minImprovement; // ppm; a new best counts as progress only beyond this
     uint32 targetAccuracy; // ° ppm; reaching it completes
     uint32 convergencePatience; // ° this many validations in a row without progress complete
     uint32 maxIterations; // ° completes
     uint32 maxRollbacks; // ° this many automatic rollbacks complete
     uint32 maxGap; // ° ppm; training accuracy above accuracy by more than this completes
-    uint8 quorum; // validators that must agree, 1 … 255
-    bool independent; // a validator may not hold TRAINER
+    uint8 quorum; // * validators that must agree, 1 … 255
+    bool independent; // * a validator may not hold TRAINER
+}
+
+/// Where a forked model starts: a version of another model. All zero for one that is no fork.
+struct Origin {
+    bytes32 modelId;
+    uint32 version;
 }
 
 /// The first holders of a model's roles; ADMIN goes to the creator. Zero addresses are skipped.
@@ -96,9 +115,9 @@ struct FirstRoles {
 
 /// What a trainer states about a version besides its number and its weights.
 struct Details {
-    uint32 parent; // the current version, 0 if there is none
-    uint32 iteration; // the state's iteration + 1
-    uint32 epoch; // the state's epoch
+    uint32 parent; // the current version; of an open model any that passed; 0 for none
+    uint32 iteration; // the state's iteration + 1; of an open model 0
+    uint32 epoch; // the state's epoch; of an open model 0
     bytes32 object; // SHA-256 of the stored ciphertext, 0 if nothing is stored
     bytes32 content; // digest in the stored object's CIDv1, 0 if nothing is stored
     bytes32 updates; // Merkle root of the signed client updates, 0 without clients
@@ -116,6 +135,38 @@ struct Evaluation {
     bytes32 details; // hash of the version's details
 }
 
+/// An ECDSA signature in the compact form of EIP-2098.
+struct Signature {
+    bytes32 r;
+    bytes32 vs; // s, with the parity of y as its highest bit
+}
+
+/// An evaluation as one validator signed it; the EIP-712 type is in libraries/Signed.sol.
+struct SignedEvaluation {
+    Evaluation evaluation;
+    bytes32 metrics; // keccak256 of the text
+    uint64 deadline; // seconds since 1970
+    Signature signature;
+}
+
+/// All that a version's commitment is of, but the test set.
+struct VersionContent {
+    bytes32 weights;
+    address registrar;
+    Details details;
+    bytes32 metadata; // keccak256 of the text
+}
+
+/// What a client states about one update that it sends; the EIP-712 type is in
+/// libraries/Signed.sol.
+struct Update {
+    uint32 epoch;
+    uint32 iteration;
+    uint32 base; // the version that it started from
+    bytes32 digest;
+    uint64 samples; // that it trained on
+}
+
 /// All about a model, unpacked.
 struct ModelView {
     ModelKind kind;
@@ -128,12 +179,15 @@ struct ModelView {
     uint32 belowBest;
     uint32 sinceProgress;
     uint32 rollbacks;
-    uint32 pending; // the version that waits for its validation, 0 if none
+    uint32 pending; // the version that waits in a strict model, 0 if none
+    uint32 waiting; // how many versions wait for their validation
     CompletionReason completed;
     bytes32 testSet;
     bytes32 head;
     uint256 activeClients; // bitmap of client indices
     PolicyConfig policy;
+    Origin origin;
+    Status originStatus; // now; None without an origin
 }
 
 /// A version's record, unpacked.
@@ -143,6 +197,12 @@ struct VersionView {
     uint32 accuracy; // ppm, 0 until validated
     Status status;
     bytes25 commitment; // the first 200 bits of the commitment
+}
+
+/// A version on the way back to where its model, and the model that this was forked from, began.
+struct LineageStep {
+    bytes32 modelId;
+    VersionView version;
 }
 
 /// What a weights identity is the hash of.

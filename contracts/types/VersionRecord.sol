@@ -11,8 +11,8 @@ import {Status} from "./Records.sol";
 ///    23 …  4   accuracy     ppm
 ///     3 …  0   status       Status
 ///
-/// `Pending` here means registered and never judged; whether the version still waits is in the
-/// model's state, which names the only one that does.
+/// `Pending` in a strict model means registered and never judged; whether the version still waits is
+/// in the model's state, which names the only one that does. In an open model it means that.
 ///
 /// 200 bits of commitment: two contents for one record cost about 2^100 hashes to find, a content
 /// for a given record about 2^200 (an Ethereum address stands on 160 bits). The whole commitment
