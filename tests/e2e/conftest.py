@@ -1,24 +1,16 @@
-"""A user's shell: the commands as they are typed, on a node and in folders of the test's own."""
+"""The commands as they are typed, on a node and in folders of the test's own."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 from ml.chain.anvil import AnvilNode
 
-ROOT = Path(__file__).parents[2]
-APE = Path(sys.executable).with_name("ape")
-TIMEOUT_S = 120
-
-Arguments: TypeAlias = str | bytes | Path
-ApeRun: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
+from .shell import ApeRun, shell
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +37,8 @@ def environment(node: AnvilNode, home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def ape_run(environment: dict[str, str]) -> ApeRun:
-    """``ape run …`` as a user types it, with some variables changed, and no terminal to answer."""
-
-    def run(
-        *arguments: Arguments, variables: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [APE, "run", *arguments],
-            cwd=ROOT,
-            env={**environment, **(variables or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            start_new_session=True,  # without a terminal of its own, nor ours
-            check=False,
-        )
-
-    return run
+def ape_run(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApeRun]:
+    with shell(environment, tmp_path_factory.mktemp("output")) as run:
+        yield run

@@ -26,7 +26,7 @@ from tests.artifact.builders import SMALL, Tensors, file_bytes, raw_file, write
 from tests.chain.lying_node import LyingNode, with_topic
 from tests.chain.places import kept_apart, network_at
 
-from .conftest import ApeRun
+from .shell import ApeRun
 
 TEST_SET = b"test set".ljust(32, b"!")
 NAN: Tensors = {"fc.weight": ("F32", [1], b"\x00\x00\xc0\x7f")}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import APE, ROOT
+from .shell import APE, ROOT
 
 TIMEOUT_S = 600
 """About a minute alone on a machine; in a full test run it is not."""

@@ -24,7 +24,7 @@ from ml.chain.types import CompletionReason, Status
 from scripts import roles
 from tests.chain.places import kept_apart, network_at
 
-from .conftest import APE, ROOT, TIMEOUT_S, ApeRun
+from .shell import APE, ROOT, TIMEOUT_S, ApeRun
 
 pytestmark = pytest.mark.slow
 

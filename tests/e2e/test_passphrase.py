@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from .conftest import APE, ROOT, TIMEOUT_S, ApeRun
+from .shell import APE, ROOT, TIMEOUT_S, ApeRun
 
 # Anvil's public test key 9
 KEY = "0x2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ from eth_account import Account
 
 from ml.chain.anvil import AnvilNode
 
-ROOT = Path(__file__).parents[2]
-APE = Path(sys.executable).with_name("ape")
+from .shell import shell
+
 # Anvil's public test keys 0 and 2, behind a passphrase as a user's own would be
 KEYS = {
     "owner": "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
@@ -31,9 +29,18 @@ def keystore(home: Path) -> None:
     folder = home / ".ape" / "accounts"
     folder.mkdir(parents=True)
     for alias, key in KEYS.items():
-        (folder / f"{alias}.json").write_text(
-            json.dumps(Account.encrypt(bytes.fromhex(key[2:]), PASSPHRASE))
-        )
+        locked = Account.encrypt(key, PASSPHRASE, kdf="pbkdf2", iterations=2)  # quick to unlock
+        (folder / f"{alias}.json").write_text(json.dumps(locked))
+
+
+def environment(folder: Path, node: AnvilNode) -> dict[str, str]:
+    return {
+        **os.environ,
+        "HOME": str(folder / "home"),
+        "SEPOLIA_RPC_URL": node.url,
+        "MODELPROOF_DEPLOYMENTS": str(folder / "deployments"),
+        **{f"APE_ACCOUNTS_{alias}_PASSPHRASE": PASSPHRASE for alias in KEYS},
+    }
 
 
 @pytest.mark.slow
@@ -41,25 +48,13 @@ def test_runbook_works_on_a_chain_with_sepolias_id_blocks_and_confirmations(
     tmp_path: Path,
 ) -> None:
     keystore(tmp_path / "home")
-    with AnvilNode("--chain-id", "11155111", "--block-time", "2") as node:
-        environment = {
-            **os.environ,
-            "HOME": str(tmp_path / "home"),
-            "SEPOLIA_RPC_URL": node.url,
-            "MODELPROOF_DEPLOYMENTS": str(tmp_path / "deployments"),
-            **{f"APE_ACCOUNTS_{alias}_PASSPHRASE": PASSPHRASE for alias in KEYS},
-        }
+    with (
+        AnvilNode("--chain-id", "11155111", "--block-time", "1") as node,
+        shell(environment(tmp_path, node), tmp_path) as ape_run,
+    ):
 
         def run(*arguments: str, exit_code: int = 0) -> Any:
-            done = subprocess.run(
-                [str(APE), "run", *arguments, "--network", "sepolia", "--json"],
-                check=False,
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
+            done = ape_run(*arguments, "--network", "sepolia", "--json")
             assert done.returncode == exit_code, done.stderr
             return json.loads(done.stdout)
 

@@ -15,17 +15,18 @@ import pytest
 
 from ml.chain.anvil import free_port
 
-ROOT = Path(__file__).parents[2]
-APE = Path(sys.executable).with_name("ape")
-START_TIMEOUT_S = 60
+from .shell import ROOT, ApeRun, shell
+
+START_TIMEOUT_S = 120
 
 
 class Workplace:
     """A user's shell: commands against one persistent node, files in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int, ape_run: ApeRun) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port
+        self._ape_run = ape_run
         self.node: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -43,19 +44,7 @@ class Workplace:
 
     def run(self, *arguments: str | Path, exit_code: int = 0) -> Any:
         """Run a script with --json and return what it printed."""
-        done = subprocess.run(
-            [str(APE), "run", *map(str, arguments), "--json"],
-            check=False,
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "DEV_RPC_URL": f"http://127.0.0.1:{self.port}",
-                "MODELPROOF_DEPLOYMENTS": str(self.folder / "deployments"),
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = self._ape_run(*arguments, "--json")
         assert done.returncode == exit_code, done.stderr
         assert "Traceback" not in done.stderr
         return json.loads(done.stdout)
@@ -67,10 +56,17 @@ class Workplace:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Iterator[Workplace]:
-    place = Workplace(tmp_path)
-    place.start()
-    yield place
-    place.stop()
+    port = free_port()
+    environment = {
+        **os.environ,
+        "DEV_RPC_URL": f"http://127.0.0.1:{port}",
+        "MODELPROOF_DEPLOYMENTS": str(tmp_path / "deployments"),
+    }
+    with shell(environment, tmp_path) as ape_run:
+        place = Workplace(tmp_path, port, ape_run)
+        place.start()
+        yield place
+        place.stop()
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from ml.storage.model_files import ModelFiles
 from tests.artifact.builders import SMALL, file_bytes, write
 from tests.chain.places import kept_apart, network_at
 
-from .conftest import ApeRun
+from .shell import ApeRun
 
 TEST_SET = b"test set".ljust(32, b"!")
 OURS, STRANGERS = "ours", "strangers"
