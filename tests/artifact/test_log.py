@@ -1,4 +1,4 @@
-"""The log's tree beside its definition, an independent library and Certificate Transparency."""
+"""The log's tree beside its definition and Certificate Transparency."""
 
 from __future__ import annotations
 
