@@ -1,0 +1,1 @@
+"""Mutation testing of the contracts: whether a test notices when the code is wrong."""
