@@ -52,17 +52,11 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
     ) external returns (bytes32 modelId) {
         _checkName(name);
         modelId = modelIdOf(msg.sender, name);
-        Model storage model = _models[modelId];
-        if (model.state.exists()) revert ModelExists(modelId);
+        if (_models[modelId].state.exists()) revert ModelExists(modelId);
         if (testSet == 0) revert MissingDigest(modelId);
-        _originate(model, origin);
 
-        Policy packed = PolicyLibrary.pack(policy, open);
-        model.policy = packed;
-        model.testSet = testSet;
         ModelKind kind = open ? ModelKind.Open : ModelKind.Strict;
-        bytes32 digest = keccak256(abi.encode(modelId, testSet, packed, origin));
-        _advance(model, Operation.Create, 0, digest, model.state.withKind(kind));
+        _begin(modelId, kind, testSet, origin, PolicyLibrary.pack(policy, open));
         emit ModelCreated(
             modelId, msg.sender, origin.modelId, origin.version, kind, name, testSet, policy
         );
@@ -85,8 +79,7 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
         _checkText(metadata);
         if (weights == 0) revert MissingDigest(modelId);
 
-        bytes32 hashed =
-            Commitment.details(modelId, version, msg.sender, details, keccak256(bytes(metadata)));
+        bytes32 hashed = Commitment.details(modelId, version, msg.sender, details, _hash(metadata));
         bytes32 commitment = Commitment.version(model.testSet, weights, hashed);
         model.versions[version] = VersionRecordLibrary.pack(commitment, details.parent);
         _advance(model, Operation.Register, version, commitment, state.withRegistered(version));
@@ -105,7 +98,7 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
         if (!state.isOpen()) {
             next = next.withNoneWaiting().withBelowBest(0).withSinceProgress(0).withNextEpoch();
         }
-        _advance(model, Operation.Rollback, target, keccak256(bytes(reason)), next);
+        _advance(model, Operation.Rollback, target, _hash(reason), next);
         emit RolledBackManually(modelId, from, target, msg.sender, reason);
         _announceDiscarded(modelId, state.pending(), reason);
     }
@@ -123,7 +116,7 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
             _checkPending(modelId, state, version);
             next = state.withNoneWaiting().withNextEpoch();
         }
-        _advance(model, Operation.Discard, version, keccak256(bytes(reason)), next);
+        _advance(model, Operation.Discard, version, _hash(reason), next);
         _announceDiscarded(modelId, version, reason);
     }
 
@@ -135,7 +128,7 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
         _checkOngoing(modelId, state);
 
         ModelState next = state.withNoneWaiting().withCompleted(CompletionReason.Manual);
-        _advance(model, Operation.Complete, next.current(), keccak256(bytes(reason)), next);
+        _advance(model, Operation.Complete, next.current(), _hash(reason), next);
         emit ModelCompleted(modelId, next.current(), msg.sender, CompletionReason.Manual, reason);
         _announceDiscarded(modelId, state.pending(), reason);
     }
@@ -152,7 +145,7 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
 
         ModelState next = state.withoutCompleted().withSinceProgress(0).withBelowBest(0)
             .withRollbacks(0).withNextEpoch();
-        _advance(model, Operation.Reopen, state.current(), keccak256(bytes(reason)), next);
+        _advance(model, Operation.Reopen, state.current(), _hash(reason), next);
         emit ModelReopened(modelId, msg.sender, reason);
     }
 
@@ -166,7 +159,7 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
         }
 
         model.versions[version] = record.withStatus(Status.Revoked);
-        _advance(model, Operation.Revoke, version, keccak256(bytes(reason)), state);
+        _advance(model, Operation.Revoke, version, _hash(reason), state);
         emit VersionRevoked(modelId, version, msg.sender, reason);
     }
 
@@ -193,11 +186,23 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
 
     /* WRITING */
 
-    function _originate(Model storage model, Origin calldata origin) private {
-        if (origin.modelId == 0 && origin.version == 0) return;
-        (Model storage source, ModelState state) = _existing(origin.modelId);
-        _passed(origin.modelId, source, state, origin.version);
-        model.origin = origin;
+    function _begin(
+        bytes32 modelId,
+        ModelKind kind,
+        bytes32 testSet,
+        Origin calldata origin,
+        Policy policy
+    ) private {
+        Model storage model = _models[modelId];
+        model.policy = policy;
+        model.testSet = testSet;
+        if (origin.modelId != 0 || origin.version != 0) {
+            (Model storage source, ModelState state) = _existing(origin.modelId);
+            _passed(origin.modelId, source, state, origin.version);
+            model.origin = origin;
+        }
+        bytes32 digest = keccak256(abi.encode(modelId, testSet, policy, origin));
+        _advance(model, Operation.Create, 0, digest, model.state.withKind(kind));
     }
 
     function _grantFirst(bytes32 modelId, FirstRoles calldata roles) private {

@@ -202,17 +202,17 @@ interface IModelRegistry is IModelRegistryErrors {
 
     /// @notice Validates a waiting version and applies the policy, by the signatures of exactly as
     /// many VALIDATORs as its quorum; anyone may send them.
-    /// @param deadline the last second, since 1970, in which the evaluation may be recorded
     /// @param metrics as for `validate`; its keccak256 is signed too
     /// @param signatures of `Evaluation(bytes32 modelId,uint32 version,uint32 accuracy,uint32
     /// trainingAccuracy,bool accepted,bytes32 testSet,bytes32 weights,bytes32 details,bytes32
     /// metrics,uint64 deadline)`, in the order of their signers' addresses
+    /// @param deadline the last second, since 1970, in which the evaluation may be recorded
     function validateByQuorum(
         bytes32 modelId,
         Evaluation calldata evaluation,
-        uint64 deadline,
         string calldata metrics,
-        Signature[] calldata signatures
+        Signature[] calldata signatures,
+        uint64 deadline
     ) external returns (Verdict verdict);
 
     /// @notice Makes a passed version current and best; OPERATOR. What waits in a strict model is

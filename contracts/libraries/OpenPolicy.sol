@@ -15,7 +15,7 @@ library OpenPolicy {
     /// @param evaluation its accuracies are in range
     /// @return next the state after
     /// @return verdict why
-    function judge(ModelState state, Policy policy, Evaluation memory evaluation)
+    function judge(ModelState state, Policy policy, Evaluation calldata evaluation)
         internal
         pure
         returns (ModelState next, Verdict verdict)
@@ -28,7 +28,7 @@ library OpenPolicy {
     }
 
     /// @dev The first rule that matches is the verdict.
-    function _decide(ModelState state, Policy policy, Evaluation memory evaluation)
+    function _decide(ModelState state, Policy policy, Evaluation calldata evaluation)
         private
         pure
         returns (Verdict)

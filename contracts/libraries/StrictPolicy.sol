@@ -15,7 +15,7 @@ library StrictPolicy {
     /// @param evaluation its accuracies are in range
     /// @return next the state after
     /// @return verdict why; one that `fails` has rolled back
-    function judge(ModelState state, Policy policy, Evaluation memory evaluation)
+    function judge(ModelState state, Policy policy, Evaluation calldata evaluation)
         internal
         pure
         returns (ModelState next, Verdict verdict)
@@ -79,7 +79,7 @@ library StrictPolicy {
     function _completion(
         ModelState state,
         Policy policy,
-        Evaluation memory evaluation,
+        Evaluation calldata evaluation,
         bool rolledBack
     ) private pure returns (CompletionReason) {
         if (rolledBack) {

@@ -30,7 +30,7 @@ abstract contract ClientRoll is ModelStore {
         if (!_isActive(model, index)) revert ClientNotActive(index);
 
         model.activeClients &= ~(1 << index);
-        _advance(model, Operation.ExcludeClient, index, keccak256(bytes(reason)), state);
+        _advance(model, Operation.ExcludeClient, index, _hash(reason), state);
         emit ClientExcluded(modelId, index, msg.sender, reason);
     }
 
@@ -41,7 +41,7 @@ abstract contract ClientRoll is ModelStore {
         if (_isActive(model, index)) revert ClientNotExcluded(index);
 
         model.activeClients |= 1 << index;
-        _advance(model, Operation.ReinstateClient, index, keccak256(bytes(reason)), state);
+        _advance(model, Operation.ReinstateClient, index, _hash(reason), state);
         emit ClientReinstated(modelId, index, msg.sender, reason);
     }
 

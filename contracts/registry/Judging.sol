@@ -25,14 +25,12 @@ abstract contract Judging is ModelStore, EIP712 {
         (Model storage model, ModelState state) = _actAs(modelId, Role.Validator);
         Policy policy = model.policy;
         if (policy.quorum() > 1) revert QuorumRequired(policy.quorum());
-        _checkIndependent(modelId, policy, msg.sender);
+        if (policy.independent()) _checkIndependent(modelId, msg.sender);
         _checkText(metrics);
 
         (state, verdict) = _judge(modelId, model, state, policy, evaluation);
         bytes32 digest = keccak256(
-            abi.encode(
-                evaluation.accuracy, evaluation.trainingAccuracy, verdict, keccak256(bytes(metrics))
-            )
+            abi.encode(evaluation.accuracy, evaluation.trainingAccuracy, verdict, _hash(metrics))
         );
         _advance(model, Operation.Validate, evaluation.version, digest, state);
         _announce(modelId, state, evaluation, verdict, metrics);
@@ -42,26 +40,41 @@ abstract contract Judging is ModelStore, EIP712 {
     function validateByQuorum(
         bytes32 modelId,
         Evaluation calldata evaluation,
-        uint64 deadline,
         string calldata metrics,
-        Signature[] calldata signatures
+        Signature[] calldata signatures,
+        uint64 deadline
     ) external returns (Verdict verdict) {
-        (Model storage model, ModelState state) = _existing(modelId);
+        (Model storage model,) = _existing(modelId);
         _checkText(metrics);
-        bytes32 signed = _hashTypedDataV4(
-            Signed.evaluation(modelId, evaluation, keccak256(bytes(metrics)), deadline)
-        );
         if (block.timestamp > deadline) revert EvaluationExpired(deadline, block.timestamp);
+        bytes32 signed =
+            _hashTypedDataV4(Signed.evaluation(modelId, evaluation, _hash(metrics), deadline));
         address[] memory signers = _signers(modelId, model.policy, signed, signatures);
+        return _validateBy(signers, modelId, model, evaluation, metrics, deadline);
+    }
 
-        (state, verdict) = _judge(modelId, model, state, model.policy, evaluation);
-        _advance(
-            model,
-            Operation.ValidateByQuorum,
-            evaluation.version,
-            _quorumDigest(evaluation, verdict, metrics, signers, deadline),
-            state
+    /// @dev That the signers may state the evaluation, and did, has been checked.
+    function _validateBy(
+        address[] memory signers,
+        bytes32 modelId,
+        Model storage model,
+        Evaluation calldata evaluation,
+        string calldata metrics,
+        uint64 deadline
+    ) private returns (Verdict verdict) {
+        ModelState state;
+        (state, verdict) = _judge(modelId, model, model.state, model.policy, evaluation);
+        bytes32 digest = keccak256(
+            abi.encode(
+                evaluation.accuracy,
+                evaluation.trainingAccuracy,
+                verdict,
+                _hash(metrics),
+                _hash(signers),
+                deadline
+            )
         );
+        _advance(model, Operation.ValidateByQuorum, evaluation.version, digest, state);
         emit QuorumReached(modelId, evaluation.version, signers, deadline);
         _announce(modelId, state, evaluation, verdict, metrics);
     }
@@ -73,7 +86,7 @@ abstract contract Judging is ModelStore, EIP712 {
         Model storage model,
         ModelState state,
         Policy policy,
-        Evaluation memory evaluation
+        Evaluation calldata evaluation
     ) private returns (ModelState next, Verdict verdict) {
         VersionRecord record = _checkEvaluation(modelId, model, state, evaluation);
         (next, verdict) = state.isOpen()
@@ -108,23 +121,11 @@ abstract contract Judging is ModelStore, EIP712 {
         }
     }
 
-    function _quorumDigest(
-        Evaluation calldata evaluation,
-        Verdict verdict,
-        string calldata metrics,
-        address[] memory signers,
-        uint64 deadline
-    ) private pure returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                evaluation.accuracy,
-                evaluation.trainingAccuracy,
-                verdict,
-                keccak256(bytes(metrics)),
-                keccak256(abi.encodePacked(signers)), // 32 bytes for each
-                deadline
-            )
-        );
+    /// @dev keccak256(abi.encodePacked(signers)), which gives each 32 bytes, without their copy.
+    function _hash(address[] memory signers) private pure returns (bytes32 digest) {
+        assembly ("memory-safe") {
+            digest := keccak256(add(signers, 0x20), shl(5, mload(signers)))
+        }
     }
 
     /* CHECKS */
@@ -145,14 +146,14 @@ abstract contract Judging is ModelStore, EIP712 {
             address signer = Signed.signer(signed, signatures[i], i);
             if (signer <= previous) revert SignersNotAscending(previous, signer);
             _checkRole(roleId(modelId, Role.Validator), signer);
-            _checkIndependent(modelId, policy, signer);
+            if (policy.independent()) _checkIndependent(modelId, signer);
             signers[i] = signer;
             previous = signer;
         }
     }
 
-    function _checkIndependent(bytes32 modelId, Policy policy, address validator) private view {
-        if (policy.independent() && hasRole(roleId(modelId, Role.Trainer), validator)) {
+    function _checkIndependent(bytes32 modelId, address validator) private view {
+        if (hasRole(roleId(modelId, Role.Trainer), validator)) {
             revert ValidatorNotIndependent(validator);
         }
     }
@@ -161,7 +162,7 @@ abstract contract Judging is ModelStore, EIP712 {
         bytes32 modelId,
         Model storage model,
         ModelState state,
-        Evaluation memory evaluation
+        Evaluation calldata evaluation
     ) private view returns (VersionRecord record) {
         uint32 version = evaluation.version;
         if (state.isOpen()) {

@@ -46,7 +46,7 @@ library ModelStateLibrary {
     function waiting(ModelState s) internal pure returns (uint32) { return uint32(_get(s, 240, U8)); }
     function kind(ModelState s) internal pure returns (ModelKind) { return ModelKind(_get(s, 248, U8)); }
     function exists(ModelState s) internal pure returns (bool) { return _get(s, 248, U8) != 0; }
-    function isOpen(ModelState s) internal pure returns (bool) { return kind(s) == ModelKind.Open; }
+    function isOpen(ModelState s) internal pure returns (bool) { return _get(s, 248, U8) == uint256(ModelKind.Open); }
 
     function withCurrent(ModelState s, uint32 v) internal pure returns (ModelState) { return _set(s, 0, U32, v); }
     function withNextIteration(ModelState s) internal pure returns (ModelState) { return _count(s, 120, U32); }
@@ -128,7 +128,10 @@ library ModelStateLibrary {
     }
 
     function _count(ModelState s, uint256 offset, uint256 max) private pure returns (ModelState) {
-        uint256 value = _get(s, offset, max);
-        return value < max ? _set(s, offset, max, value + 1) : s;
+        if (_get(s, offset, max) == max) return s;
+        unchecked {
+            // the field has room for one more, and so carries nothing into the next
+            return ModelState.wrap(ModelState.unwrap(s) + (1 << offset));
+        }
     }
 }

@@ -53,6 +53,10 @@ library VersionRecordLibrary {
         return Status(VersionRecord.unwrap(self) & STATUS);
     }
 
+    function hasPassed(VersionRecord self) internal pure returns (bool) {
+        return VersionRecord.unwrap(self) & STATUS == uint256(Status.Passed);
+    }
+
     function matches(VersionRecord self, bytes32 fullCommitment) internal pure returns (bool) {
         return commitment(self) == bytes25(fullCommitment);
     }
