@@ -7,6 +7,7 @@ from .compare import Difference, DifferenceKind, compare
 from .digests import DigestAlgorithm
 from .entries import FileEntry, TensorEntry, WeightsIdentity
 from .errors import (
+    AmbiguousModel,
     ArtifactError,
     FileChanged,
     InvalidEntry,
@@ -14,16 +15,19 @@ from .errors import (
     MalformedManifest,
     UnknownTensor,
     UnreadableFile,
+    UnsafePickle,
     UnsupportedFormat,
     WeightsMismatch,
 )
 from .manifest import InclusionProof, Manifest
+from .model import Model, open_model
 from .model_file import check_weights, load_verified, load_verified_file, read_manifest
 from .non_finite import find_non_finite
-from .safetensors import Tensor
+from .spans import Tensor
 from .state_dict import describe_state_dict, to_state_dict
 
 __all__ = [
+    "AmbiguousModel",
     "ArtifactError",
     "Difference",
     "DifferenceKind",
@@ -35,10 +39,12 @@ __all__ = [
     "MalformedFile",
     "MalformedManifest",
     "Manifest",
+    "Model",
     "Tensor",
     "TensorEntry",
     "UnknownTensor",
     "UnreadableFile",
+    "UnsafePickle",
     "UnsupportedFormat",
     "WeightsIdentity",
     "WeightsMismatch",
@@ -48,6 +54,7 @@ __all__ = [
     "find_non_finite",
     "load_verified",
     "load_verified_file",
+    "open_model",
     "read_manifest",
     "to_state_dict",
 ]

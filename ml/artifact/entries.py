@@ -75,15 +75,11 @@ class FileEntry:
 
     def __post_init__(self) -> None:
         """Check the entry."""
-        check_unicode(self.path, "file path")
+        if self.path != OPAQUE_PATH:
+            check_path(self.path)
         _check_digest(self.sha256, self.path)
         if not 0 <= self.size < 2**63:
             raise InvalidEntry(f"file {quoted(self.path)} cannot have {self.size} bytes")
-        if self.path == OPAQUE_PATH:
-            return
-        parts = self.path.split("/")
-        if "\0" in self.path or "\\" in self.path or not {"", ".", ".."}.isdisjoint(parts):
-            raise InvalidEntry(f"file path {quoted(self.path)} does not stay inside the model")
 
     @property
     def leaf(self) -> bytes:
@@ -126,6 +122,17 @@ def check_unicode(text: str, what: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidEntry(f"{what} {quoted(text)} cannot be written as UTF-8") from None
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that is not one of a file inside a model's folder, on any system.
+
+    Raises:
+        InvalidEntry: it leads elsewhere, or UTF-8 cannot write it.
+    """
+    check_unicode(path, "file path")
+    if "\0" in path or "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidEntry(f"file path {quoted(path)} does not stay inside the model")
 
 
 def _check_digest(digest: bytes, name: str) -> None:

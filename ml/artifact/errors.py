@@ -51,17 +51,24 @@ class FileChanged(ArtifactError):
 class MalformedFile(ArtifactError):
     """The file breaks the rules of its own format; nothing of it was loaded."""
 
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        """Name the file and the first rule that it breaks."""
+    def __init__(self, path: str | os.PathLike[str], reason: str, what: str) -> None:
+        """Name the file, the first rule that it breaks, and what it should be."""
         super().__init__(
-            f"{quoted_path(path)} is not a valid safetensors file: {reason};"
-            " save or download it again"
+            f"{quoted_path(path)} is not a valid {what}: {reason}; save or download it again"
         )
         self.reason = reason
 
 
 class UnsupportedFormat(ArtifactError):
     """The format has no strict reader here, and guessing an identity for it would mislead."""
+
+
+class UnsafePickle(ArtifactError):
+    """A pickle asks for more than tensors and plain values; nothing of it was run."""
+
+
+class AmbiguousModel(ArtifactError):
+    """A file or folder holds several models, and which one is meant is for the caller to say."""
 
 
 class InvalidEntry(ArtifactError):

@@ -25,21 +25,18 @@ FilePath = str | os.PathLike[str]
 
 
 class FileReader:
-    """An open regular file; a context manager. One thread at a time: it reuses one buffer."""
+    """An open regular file; a context manager. Threads may share it: each brings its own buffer."""
 
-    def __init__(self, path: FilePath, progress: Progress | None = None) -> None:
+    def __init__(self, path: FilePath, *, follow_link: bool = True) -> None:
         """Open the file.
 
         Raises:
-            UnreadableFile: it is missing, not a regular file, or may not be read.
+            UnreadableFile: it is missing, not a regular file, a link where none may be followed,
+                or may not be read.
         """
         self.path = path
-        self._descriptor = _open_regular(path)
+        self._descriptor = _open_regular(path, follow_link=follow_link)
         self.size = os.fstat(self._descriptor).st_size
-        self._progress = progress
-        self._done = 0
-        self._reported = -1
-        self._buffer = memoryview(bytearray(min(PIECE_BYTES, self.size)))
 
     def __enter__(self) -> Self:
         """Return the reader itself."""
@@ -52,74 +49,62 @@ class FileReader:
         traceback: TracebackType | None,
     ) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; nothing can be read after that."""
         os.close(self._descriptor)
 
-    def pieces(self, start: int, stop: int) -> Iterator[memoryview]:
-        """Yield the bytes of a range in order; each piece is valid until the next one.
-
-        Every piece but the last has ``PIECE_BYTES`` bytes, so that no element of a tensor lies
-        across two of them.
-
-        Raises:
-            FileChanged: the file ends before ``stop``.
-            UnreadableFile: the system reports a read error.
-        """
-        for offset in range(start, stop, PIECE_BYTES):
-            piece = self._buffer[: min(PIECE_BYTES, stop - offset)]
-            self._fill(piece, offset)
-            yield piece
-
-    def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes of a range; errors as for ``pieces``."""
-        return b"".join(map(bytes, self.pieces(start, stop)))
-
-    def read_into(self, target: memoryview, start: int) -> Iterator[memoryview]:
-        """Fill ``target`` from ``start`` on, and yield each filled piece of it.
+    def fill(self, target: memoryview, start: int) -> None:
+        """Fill all of ``target`` with the bytes from ``start`` on.
 
         Raises:
             FileChanged: the file ends before the target is full.
             UnreadableFile: the system reports a read error.
         """
-        for offset in range(0, len(target), PIECE_BYTES):
-            piece = target[offset : offset + PIECE_BYTES]
-            self._fill(piece, start + offset)
+        filled = 0
+        while filled < len(target):
+            try:
+                count = os.preadv(self._descriptor, [target[filled:]], start + filled)
+            except OSError as error:
+                raise _unreadable(self.path, error) from error
+            if count == 0:
+                self.check_size()
+                raise FileChanged(self.path, self.size, start + filled)
+            filled += count
+
+    def pieces(
+        self, start: int, stop: int, buffer: memoryview | None = None
+    ) -> Iterator[memoryview]:
+        """Yield the bytes of a range in order; each piece is valid until the next one.
+
+        Every piece but the last fills the buffer, which has ``PIECE_BYTES`` bytes unless one is
+        given, so that no element of a tensor lies across two of them. Errors as for ``fill``.
+        """
+        if buffer is None:
+            buffer = memoryview(bytearray(min(PIECE_BYTES, max(stop - start, 0))))
+        for offset in range(start, stop, len(buffer) or 1):
+            piece = buffer[: stop - offset]
+            self.fill(piece, offset)
             yield piece
 
-    def digest(self, start: int, stop: int, algorithm: DigestAlgorithm) -> bytes:
-        """Digest a range without holding more than one piece of it; errors as for ``pieces``."""
-        return digest_pieces(self.pieces(start, stop), algorithm)
+    def read_into(self, target: memoryview, start: int) -> Iterator[memoryview]:
+        """Fill ``target`` from ``start`` on, yielding each filled piece; errors as for ``fill``."""
+        for offset in range(0, len(target), PIECE_BYTES):
+            piece = target[offset : offset + PIECE_BYTES]
+            self.fill(piece, start + offset)
+            yield piece
 
-    def finish(self) -> None:
-        """State that all was read that will be.
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes of a range; errors as for ``fill``."""
+        return b"".join(map(bytes, self.pieces(start, stop)))
+
+    def check_size(self) -> None:
+        """Check, once all was read, that it still was the same file as far as its size tells.
 
         Raises:
             FileChanged: the file no longer has the size that it was opened with.
         """
-        self._check_size()
-        if self._progress and self._reported != self._done:
-            self._report()
-
-    def _fill(self, piece: memoryview, offset: int) -> None:
-        filled = 0
-        while filled < len(piece):
-            try:
-                count = os.preadv(self._descriptor, [piece[filled:]], offset + filled)
-            except OSError as error:
-                raise _unreadable(self.path, error) from error
-            if count == 0:
-                self._check_size()
-                raise FileChanged(self.path, self.size, offset + filled)
-            filled += count
-        self._done += filled
-        if self._progress and self._done - self._reported >= PIECE_BYTES:
-            self._report()
-
-    def _report(self) -> None:
-        self._reported = self._done
-        if self._progress:
-            self._progress(self._done, self.size)
-
-    def _check_size(self) -> None:
         size = os.fstat(self._descriptor).st_size
         if size != self.size:
             raise FileChanged(self.path, self.size, size)
@@ -133,13 +118,19 @@ def digest_pieces(pieces: Iterable[memoryview], algorithm: DigestAlgorithm) -> b
     return hasher.digest()
 
 
-def _open_regular(path: FilePath) -> int:
+def _open_regular(path: FilePath, *, follow_link: bool) -> int:
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_link else os.O_NOFOLLOW)
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise UnreadableFile(f"there is no file {quoted_path(path)}; check the path") from None
     except OSError as error:
+        if not follow_link and os.path.islink(path):  # noqa: PTH114 - a path that may be no Path
+            raise UnreadableFile(
+                f"{quoted_path(path)} is a link, and what a model says of its own files leads"
+                " nowhere else; copy the model with its links followed (cp -rL)"
+            ) from None
         raise _unreadable(path, error) from error
     except ValueError as error:  # a NUL in the path
         raise UnreadableFile(f"cannot read {quoted_path(path)}: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from . import manifest_json, merkle
@@ -48,6 +48,8 @@ class Manifest:
     tensors: tuple[TensorEntry, ...]
     files: tuple[FileEntry, ...] = ()
     digest_algorithm: DigestAlgorithm = DigestAlgorithm.BLAKE3
+    ignored: tuple[str, ...] = field(default=(), compare=False)
+    """The rules by which files were left out: a remark, which nobody who verifies obeys."""
 
     def __post_init__(self) -> None:
         """Sort, so that equal models have equal manifests, and check what sorting shows."""

@@ -27,6 +27,7 @@ from .digests import DigestAlgorithm
 from .dtypes import tensor_nbytes
 from .entries import FileEntry, TensorEntry
 from .errors import InvalidEntry, MalformedManifest, quoted
+from .json_fields import bytes32, integer, list_of, object_of, string
 
 FORMAT: Final = "modelproof.manifest.v1"
 
@@ -74,7 +75,7 @@ def loads(text: str | bytes) -> ManifestFields:
     """
     try:
         data = text if isinstance(text, bytes) else text.encode()
-        document = _object(
+        document = object_of(
             strict_json.loads(data),
             "the document",
             {"format", "digest_algorithm", "weights", "tensors", "files"},
@@ -82,10 +83,10 @@ def loads(text: str | bytes) -> ManifestFields:
         if document["format"] != FORMAT:
             raise MalformedManifest(f"its format is {quoted(document['format'])}, not {FORMAT!r}")
         return ManifestFields(
-            tuple(_tensor(row) for row in _list(document["tensors"], '"tensors"')),
-            tuple(_file(row) for row in _list(document["files"], '"files"')),
+            tuple(_tensor(row) for row in list_of(document["tensors"], '"tensors"')),
+            tuple(_file(row) for row in list_of(document["files"], '"files"')),
             _algorithm(document["digest_algorithm"]),
-            _bytes32(document["weights"], '"weights"'),
+            bytes32(document["weights"], '"weights"'),
         )
     except (strict_json.StrictJsonError, InvalidEntry) as error:
         raise MalformedManifest(str(error)) from None
@@ -103,24 +104,24 @@ def _hex(data: bytes) -> str:
 
 
 def _tensor(row: object) -> TensorEntry:
-    fields = _object(row, "a tensor", {"name", "dtype", "shape", "digest"})
-    name = _string(fields["name"], "a tensor's name")
+    fields = object_of(row, "a tensor", {"name", "dtype", "shape", "digest"})
+    name = string(fields["name"], "a tensor's name")
     where = f"of tensor {quoted(name)}"
-    dtype = _string(fields["dtype"], f"the dtype {where}")
+    dtype = string(fields["dtype"], f"the dtype {where}")
     shape = tuple(
-        _integer(dimension, f"a dimension {where}")
-        for dimension in _list(fields["shape"], f"the shape {where}")
+        integer(dimension, f"a dimension {where}")
+        for dimension in list_of(fields["shape"], f"the shape {where}")
     )
-    digest = _bytes32(fields["digest"], f"the digest {where}")
+    digest = bytes32(fields["digest"], f"the digest {where}")
     return TensorEntry(name, dtype, shape, digest, tensor_nbytes(name, dtype, shape))
 
 
 def _file(row: object) -> FileEntry:
-    fields = _object(row, "a file", {"path", "size", "sha256"})
-    path = _string(fields["path"], "a file's path")
+    fields = object_of(row, "a file", {"path", "size", "sha256"})
+    path = string(fields["path"], "a file's path")
     where = f"of file {quoted(path)}"
-    size = _integer(fields["size"], f"the size {where}")
-    return FileEntry(path, size, _bytes32(fields["sha256"], f"the SHA-256 {where}"))
+    size = integer(fields["size"], f"the size {where}")
+    return FileEntry(path, size, bytes32(fields["sha256"], f"the SHA-256 {where}"))
 
 
 def _algorithm(value: object) -> DigestAlgorithm:
@@ -128,44 +129,3 @@ def _algorithm(value: object) -> DigestAlgorithm:
         return DigestAlgorithm[value]
     known = " and ".join(DigestAlgorithm.__members__)
     raise MalformedManifest(f"its digest algorithm is {quoted(value)}; known are {known}")
-
-
-def _object(value: object, what: str, keys: set[str]) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise MalformedManifest(f"{what} is not an object")
-    missing, unknown = sorted(keys - value.keys()), sorted(value.keys() - keys)
-    if missing:
-        raise MalformedManifest(f"{what} has no {quoted(missing[0])}")
-    if unknown:
-        raise MalformedManifest(f"{what} has the unknown key {quoted(unknown[0])}")
-    return value
-
-
-def _list(value: object, what: str) -> list[object]:
-    if not isinstance(value, list):
-        raise MalformedManifest(f"{what} is not a list")
-    return value
-
-
-def _string(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise MalformedManifest(f"{what} is not a string")
-    return value
-
-
-def _integer(value: object, what: str) -> int:
-    if type(value) is not int:
-        raise MalformedManifest(f"{what} is not a whole number")
-    return value
-
-
-def _bytes32(value: object, what: str) -> bytes:
-    text = _string(value, what)
-    if len(text) == 66 and text.startswith("0x"):
-        try:
-            digest = bytes.fromhex(text[2:])
-        except ValueError:
-            digest = b""
-        if _hex(digest) == text:  # so no capitals, and none of the spaces that fromhex skips
-            return digest
-    raise MalformedManifest(f"{what} is not 0x and 64 lower-case hexadecimal digits")

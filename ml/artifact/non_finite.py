@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from . import safetensors
-from .file_reader import PIECE_BYTES, FilePath, FileReader
-from .model_file import is_safetensors
-from .safetensors import Tensor
+from .file_reader import PIECE_BYTES, FilePath
+from .model import Model, open_model
+from .reading import Read
+from .spans import Tensor, TensorSpan
 
 # Per dtype: bytes of the integer read, the bits looked at, and their value when not finite. IEEE
 # 754 formats have an exponent of ones for NaN and infinity alike; the 8-bit ones "FN" and "UZ" have
@@ -27,16 +27,17 @@ _PATTERNS: Final[dict[str, tuple[int, int, int]]] = {
 }
 
 
-def find_non_finite(model: FilePath | Mapping[str, Tensor]) -> list[str]:
+def find_non_finite(model: FilePath | Model | Mapping[str, Tensor]) -> list[str]:
     """Name the tensors that hold NaN or infinity, in order.
 
     An opaque file has no tensors that can be looked at, so nothing is found in it.
 
     Args:
-        model: a model file, read 1 MiB at a time, or loaded tensors.
+        model: a model by its path, or an open one, read 1 MiB at a time; or loaded tensors.
 
     Raises:
-        UnreadableFile, MalformedFile, FileChanged, UnsupportedFormat: as for ``read_manifest``.
+        UnreadableFile, MalformedFile, FileChanged, UnsafePickle, UnsupportedFormat,
+        AmbiguousModel: as for ``read_manifest``.
     """
     if isinstance(model, Mapping):
         return sorted(
@@ -44,14 +45,18 @@ def find_non_finite(model: FilePath | Mapping[str, Tensor]) -> list[str]:
             for name, tensor in model.items()
             if _any_non_finite(tensor.dtype, _split(memoryview(tensor.data)))
         )
-    with FileReader(model) as reader:
-        if not is_safetensors(model):
-            return []
-        return sorted(
-            span.name
-            for span in safetensors.parse_header(reader).tensors
-            if _any_non_finite(span.dtype, reader.pieces(span.start, span.stop))
-        )
+    if isinstance(model, Model):
+        return _find(model)
+    with open_model(model) as opened:
+        return _find(opened)
+
+
+def _find(model: Model) -> list[str]:
+    def look(span: TensorSpan, read: Read) -> bool:
+        return _any_non_finite(span.dtype, read(None))
+
+    found = model.map_tensors(look)
+    return sorted(span.name for span, bad in zip(model.layout.tensors, found, strict=True) if bad)
 
 
 def _split(data: memoryview) -> Iterator[memoryview]:

@@ -6,8 +6,9 @@ import hashlib
 
 from .digests import DigestAlgorithm
 from .entries import OPAQUE_PATH, FileEntry
-from .file_reader import FilePath, FileReader, Progress
+from .file_reader import FilePath, FileReader, Progress, digest_pieces
 from .manifest import Manifest
+from .parallel import Meter
 
 
 def read_manifest(path: FilePath, progress: Progress | None = None) -> Manifest:
@@ -19,17 +20,22 @@ def read_manifest(path: FilePath, progress: Progress | None = None) -> Manifest:
         UnreadableFile: the file is missing, special, or may not be read.
         FileChanged: its size changed while it was read.
     """
-    with FileReader(path, progress) as reader:
-        digest = reader.digest(0, reader.size, DigestAlgorithm.SHA256)
-        reader.finish()
+    with FileReader(path) as reader:
+        meter = Meter(reader.size, progress)
+        pieces = meter.count(reader.pieces(0, reader.size))
+        digest = digest_pieces(pieces, DigestAlgorithm.SHA256)
+        reader.check_size()
+        meter.finish()
     return _manifest(reader.size, digest)
 
 
 def load(path: FilePath, progress: Progress | None = None) -> tuple[bytes, Manifest]:
     """Load a file, with the manifest of the very bytes loaded; errors as for ``read_manifest``."""
-    with FileReader(path, progress) as reader:
-        data = reader.read(0, reader.size)
-        reader.finish()
+    with FileReader(path) as reader:
+        meter = Meter(reader.size, progress)
+        data = b"".join(map(bytes, meter.count(reader.pieces(0, reader.size))))
+        reader.check_size()
+        meter.finish()
     return data, _manifest(len(data), hashlib.sha256(data).digest())
 
 

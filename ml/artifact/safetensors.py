@@ -1,4 +1,4 @@
-"""Safetensors files: a strict header, tensors digested in pieces, or loaded and digested at once.
+"""Safetensors files: a strict header that says where each tensor lies.
 
 Layout: 8 bytes of header length (little-endian), a JSON header, then the tensors' bytes, which
 follow each other without a gap to the end of the file. Source: the "Format" section of the
@@ -8,60 +8,39 @@ that one is forgiving: no key twice, no unknown key, ``{`` first, nothing but sp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from . import strict_json
-from .digests import DigestAlgorithm
 from .dtypes import MAX_DIMENSION, tensor_nbytes
-from .entries import TensorEntry, check_unicode
-from .errors import InvalidEntry, MalformedFile, quoted
-from .file_reader import FilePath, FileReader, Progress, digest_pieces
-from .manifest import Manifest
+from .entries import check_unicode
+from .errors import ArtifactError, InvalidEntry, MalformedFile, quoted, quoted_path
+from .file_reader import FilePath, FileReader
+from .spans import TensorSpan
+
+NAME: Final = "safetensors"
+SUFFIX: Final = ".safetensors"
 
 MAX_HEADER_BYTES: Final = 100_000_000
 """The reference reader's own limit."""
 
 _LENGTH_BYTES: Final = 8
 _METADATA_KEY: Final = "__metadata__"
-_TENSOR_KEYS: Final = {"dtype", "shape", "data_offsets"}
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpan:
-    """Where one tensor lies: bytes ``start`` to ``stop`` of the file, ``stop`` excluded."""
+class Header(NamedTuple):
+    """A header that keeps every rule of the format; tensors in the order of their bytes."""
 
-    name: str
+    tensors: list[TensorSpan]
+    metadata: dict[str, str]
+
+
+class _Described(NamedTuple):
+    """What a header says of a tensor, as long as it has the right form."""
+
     dtype: str
     shape: tuple[int, ...]
     start: int
     stop: int
-
-    @property
-    def nbytes(self) -> int:
-        """The tensor's size in bytes."""
-        return self.stop - self.start
-
-    def entry(self, digest: bytes) -> TensorEntry:
-        """Return the manifest's entry, given the digest of the bytes."""
-        return TensorEntry(self.name, self.dtype, self.shape, digest, self.nbytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A header that keeps every rule of the format; tensors in the order of their bytes."""
-
-    tensors: tuple[TensorSpan, ...]
-    metadata: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A loaded tensor: ``data`` holds its contiguous little-endian bytes, and may be written to."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytearray
 
 
 def looks_like(start: bytes, size: int) -> bool:
@@ -71,66 +50,47 @@ def looks_like(start: bytes, size: int) -> bool:
     return opening == b"{" and length <= min(MAX_HEADER_BYTES, size - 1)
 
 
-def read_header(path: FilePath) -> Header:
-    """Read and check the header of a file, and nothing else of it.
+def read_spans(reader: FileReader, file: int = 0, key: str | None = None) -> list[TensorSpan]:
+    """Find the tensors of an open file, in the order of their bytes.
+
+    Args:
+        reader: the file.
+        file: its number among the files of the model.
+        key: of no use here: the file has one set of tensors.
 
     Raises:
-        UnreadableFile: the file is missing, special, or may not be read.
+        ArtifactError: a key was given.
+        UnreadableFile: it may not be read.
         MalformedFile: it breaks a rule of the format.
         FileChanged: it shrank while it was read.
     """
+    if key is not None:
+        raise ArtifactError(
+            f"{quoted_path(reader.path)} is a safetensors file, so it has no entry {quoted(key)};"
+            " leave the key out"
+        )
+    return _parse(reader, file).tensors
+
+
+def read_header(path: FilePath) -> Header:
+    """Read and check the header of a file, and nothing else of it; errors as for ``read_spans``."""
     with FileReader(path) as reader:
-        return parse_header(reader)
+        return _parse(reader, 0)
 
 
-def parse_header(reader: FileReader) -> Header:
-    """Read and check the header of an open file; errors as for ``read_header``."""
+def _parse(reader: FileReader, file: int) -> Header:
     try:
         raw, data_start = _header_bytes(reader)
-        document = strict_json.loads(raw)
-        if not isinstance(document, dict):
-            raise InvalidEntry("its header is not a JSON object")
+        document = strict_json.loads(raw, take_object=_take_object)
+        if not isinstance(document, dict):  # also when the header itself describes a tensor
+            raise InvalidEntry("its header is not a JSON object with a tensor's name for each key")
         metadata = _metadata(document.pop(_METADATA_KEY, {}))
-        spans = sorted(
-            (_span(name, value, data_start) for name, value in document.items()),
-            key=lambda span: (span.start, span.stop),
-        )
+        spans = [_span(name, value, file, data_start) for name, value in document.items()]
+        spans.sort(key=_position)
         _check_contiguous(spans, data_start, reader.size)
     except (InvalidEntry, strict_json.StrictJsonError) as error:
-        raise MalformedFile(reader.path, str(error)) from None
-    return Header(tuple(spans), metadata)
-
-
-def read_manifest(
-    path: FilePath, algorithm: DigestAlgorithm, progress: Progress | None = None
-) -> Manifest:
-    """Digest every tensor, holding 1 MiB of the file at a time; errors as for ``read_header``."""
-    with FileReader(path, progress) as reader:
-        entries = tuple(
-            span.entry(reader.digest(span.start, span.stop, algorithm))
-            for span in parse_header(reader).tensors
-        )
-        reader.finish()
-    return Manifest(entries, digest_algorithm=algorithm)
-
-
-def load(
-    path: FilePath, algorithm: DigestAlgorithm, progress: Progress | None = None
-) -> tuple[dict[str, Tensor], Manifest]:
-    """Load every tensor, with the manifest of the very bytes loaded; each byte is read once.
-
-    Verifying that manifest is the caller's part. Errors as for ``read_header``.
-    """
-    tensors: dict[str, Tensor] = {}
-    entries: list[TensorEntry] = []
-    with FileReader(path, progress) as reader:
-        for span in parse_header(reader).tensors:
-            data = bytearray(span.nbytes)
-            digest = digest_pieces(reader.read_into(memoryview(data), span.start), algorithm)
-            tensors[span.name] = Tensor(span.dtype, span.shape, data)
-            entries.append(span.entry(digest))
-        reader.finish()
-    return tensors, Manifest(tuple(entries), digest_algorithm=algorithm)
+        raise MalformedFile(reader.path, str(error), "safetensors file") from None
+    return Header(spans, metadata)
 
 
 def _header_bytes(reader: FileReader) -> tuple[bytes, int]:
@@ -161,36 +121,63 @@ def _metadata(value: object) -> dict[str, str]:
     return cast(dict[str, str], value)
 
 
-def _span(name: str, value: object, data_start: int) -> TensorSpan:
+def _take_object(pairs: list[tuple[str, object]]) -> object:
+    """Take an object of the header; what describes a tensor shrinks to a tuple at once.
+
+    A header of a million tensors would otherwise need gigabytes.
+    """
+    mapping = strict_json.unique(pairs)
+    if len(mapping) == 3:
+        dtype, shape, offsets = map(mapping.get, ("dtype", "shape", "data_offsets"))
+        if (
+            type(dtype) is str
+            and (type(shape) is list and are_sizes(shape))
+            and (type(offsets) is list and are_sizes(offsets) and len(offsets) == 2)
+        ):
+            return _Described(dtype, tuple(shape), *offsets)
+    return mapping
+
+
+def _span(name: str, value: object, file: int, data_start: int) -> TensorSpan:
     check_unicode(name, "tensor name")
-    if not isinstance(value, dict) or value.keys() != _TENSOR_KEYS:
-        raise InvalidEntry(
-            f"tensor {quoted(name)} is not described by dtype, shape and data_offsets alone"
-        )
-    dtype = value["dtype"]
-    if not isinstance(dtype, str):
-        raise InvalidEntry(f"the dtype of tensor {quoted(name)} is not text")
-    shape = _integers(value["shape"], f"the shape of tensor {quoted(name)}")
-    offsets = _integers(value["data_offsets"], f"the data_offsets of tensor {quoted(name)}")
-    if len(offsets) != 2:
-        raise InvalidEntry(f"tensor {quoted(name)} has {len(offsets)} data_offsets, not 2")
-    start, stop = offsets
+    if type(value) is not _Described:
+        raise InvalidEntry(_fault(name, value))
+    dtype, shape, start, stop = value
     nbytes = tensor_nbytes(name, dtype, shape)
     if stop - start != nbytes:
         raise InvalidEntry(
             f"tensor {quoted(name)} has {nbytes} bytes by its dtype and shape,"
             f" but {stop - start} by its data_offsets"
         )
-    return TensorSpan(name, dtype, shape, data_start + start, data_start + stop)
+    return TensorSpan(name, dtype, shape, file, data_start + start, nbytes)
 
 
-def _integers(value: object, what: str) -> tuple[int, ...]:
-    # ``type`` and not ``isinstance``: JSON's true is an int to Python.
-    if not isinstance(value, list) or not all(
-        type(number) is int and 0 <= number <= MAX_DIMENSION for number in value
-    ):
-        raise InvalidEntry(f"{what} is not a list of whole numbers from 0 to 2**63 - 1")
-    return tuple(value)
+def _fault(name: str, value: object) -> str:
+    """Say why a value does not describe a tensor."""
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+        return f"tensor {quoted(name)} is not described by dtype, shape and data_offsets alone"
+    if not isinstance(value["dtype"], str):
+        return f"the dtype of tensor {quoted(name)} is not text"
+    for key in ("shape", "data_offsets"):
+        if not isinstance(value[key], list) or not are_sizes(value[key]):
+            return (
+                f"the {key} of tensor {quoted(name)} is not a list of whole numbers"
+                " from 0 to 2**63 - 1"
+            )
+    return f"tensor {quoted(name)} has {len(value['data_offsets'])} data_offsets, not 2"
+
+
+def are_sizes(numbers: list[object] | tuple[object, ...]) -> bool:
+    """Tell whether all are whole numbers from 0 to 2**63 - 1."""
+    for number in numbers:
+        # ``type`` and not ``isinstance``: JSON's true is an int to Python.
+        if type(number) is not int or not 0 <= number <= MAX_DIMENSION:
+            return False
+    return True
+
+
+def _position(span: TensorSpan) -> tuple[int, int]:
+    return span.start, span.nbytes
 
 
 def _check_contiguous(spans: list[TensorSpan], data_start: int, file_size: int) -> None:
@@ -202,6 +189,6 @@ def _check_contiguous(spans: list[TensorSpan], data_start: int, file_size: int) 
                 f"there is {fault} before tensor {quoted(span.name)}, which begins at byte"
                 f" {span.start} where {position} was due"
             )
-        position = span.stop
+        position += span.nbytes
     if position != file_size:
         raise InvalidEntry(f"its tensors end at byte {position}, but the file ends at {file_size}")

@@ -10,43 +10,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from .digests import DigestAlgorithm
-from .dtypes import tensor_nbytes
+from .dtypes import PAIRED, TORCH_DTYPES, tensor_nbytes
 from .entries import TensorEntry
 from .errors import ArtifactError, InvalidEntry, quoted
 from .file_reader import digest_pieces
 from .manifest import Manifest
-from .safetensors import Tensor
+from .spans import Tensor
 
 if TYPE_CHECKING:
     import torch
 
-# By name, since a dtype may be absent from an older torch. As safetensors.torch writes them.
-_TORCH_NAMES: Final = {
-    "BOOL": "bool",
-    "F4": "float4_e2m1fn_x2",
-    "U8": "uint8",
-    "I8": "int8",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E8M0": "float8_e8m0fnu",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "I16": "int16",
-    "U16": "uint16",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I32": "int32",
-    "U32": "uint32",
-    "F32": "float32",
-    "C64": "complex64",
-    "F64": "float64",
-    "I64": "int64",
-    "U64": "uint64",
-}
-_SAFETENSORS_NAMES: Final = {torch_name: name for name, torch_name in _TORCH_NAMES.items()}
-
-# Torch counts pairs of 4-bit floats along the last dimension, safetensors the floats themselves.
-_PAIRED: Final = "F4"
+_TORCH_NAMES: Final = {name: torch_name for torch_name, name in TORCH_DTYPES.items()}
 
 
 def describe_state_dict(
@@ -87,7 +61,7 @@ def to_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, torch.Tensor]:
                 " does not have; use a newer torch or convert the tensor"
             )
         shape = list(tensor.shape)
-        if tensor.dtype == _PAIRED:
+        if tensor.dtype == PAIRED:
             if not shape or shape[-1] % 2:
                 raise ArtifactError(
                     f"tensor {quoted(name)} has rows of an odd number of 4-bit floats, which torch"
@@ -118,14 +92,14 @@ def _contents(name: str, value: torch.Tensor) -> tuple[str, tuple[int, ...], mem
             " make it a dense tensor first"
         )
     torch_name = str(value.dtype).removeprefix("torch.")
-    dtype = _SAFETENSORS_NAMES.get(torch_name)
+    dtype = TORCH_DTYPES.get(torch_name)
     if dtype is None:
         raise ArtifactError(
             f"tensor {quoted(name)} has dtype {torch_name}, which safetensors does not have;"
             " convert it first"
         )
     shape = list(value.shape)
-    if dtype == _PAIRED:
+    if dtype == PAIRED:
         if not shape:
             raise ArtifactError(f"tensor {quoted(name)} has 4-bit floats but no dimension")
         shape[-1] *= 2

@@ -4,27 +4,57 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Final, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from .errors import ArtifactError, quoted_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_DEPTH: Final = 8
 """How deep brackets may nest, far above what any format here needs."""
 
 _HARMLESS_BRACKETS: Final = 200
-_ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ALL_BUT_BRACKETS_AND_QUOTES: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 class StrictJsonError(ValueError):
     """The text is not JSON, or JSON that allows two readings; the message is a clause."""
 
 
-def loads(data: bytes, *, fractions: bool = False) -> object:
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object's keys and values a dict.
+
+    Raises:
+        StrictJsonError: a key occurs twice.
+    """
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise StrictJsonError(f"its JSON has the key {key[:100]!r} twice")
+            seen.add(key)
+    return mapping
+
+
+def loads(
+    data: bytes,
+    *,
+    fractions: bool = False,
+    take_object: Callable[[list[tuple[str, object]]], object] = unique,
+) -> object:
     """Parse one JSON value in UTF-8; numbers must be whole unless ``fractions`` are allowed.
 
     Python's parser would keep the last of two equal keys (another reader keeps the first), take
     NaN and Infinity, which are not JSON, and round numbers with a fraction.
+
+    Args:
+        data: the text.
+        fractions: whether numbers may have one.
+        take_object: makes an object's keys and values what it is read as, innermost first; it is
+            for it to refuse a key that occurs twice, as `unique` does.
 
     Raises:
         StrictJsonError: the text is anything else.
@@ -38,7 +68,7 @@ def loads(data: bytes, *, fractions: bool = False) -> object:
     try:
         return json.loads(
             text,
-            object_pairs_hook=_unique,
+            object_pairs_hook=take_object,
             parse_float=_finite if fractions else _refuse_number,
             parse_constant=_refuse_number,
         )
@@ -74,24 +104,14 @@ def _is_deep(data: bytes) -> bool:
     """
     if data.count(b"[") + data.count(b"{") <= _HARMLESS_BRACKETS:
         return False
-    unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside_strings = b"".join(unescaped.split(b'"')[::2])
-    brackets = outside_strings.translate(None, _ALL_BUT_BRACKETS)
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_strings = data.translate(None, _ALL_BUT_BRACKETS_AND_QUOTES).split(b'"')[::2]
+    brackets = b"".join(outside_strings)
     for _ in range(MAX_DEPTH):  # each time, every innermost pair goes
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     # What is left is too deep or unmatched; a little of it is for the parser to point out.
     return len(brackets) > _HARMLESS_BRACKETS
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    mapping = dict(pairs)
-    if len(mapping) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise StrictJsonError(f"its JSON has the key {key[:100]!r} twice")
-            seen.add(key)
-    return mapping
 
 
 def _finite(text: str) -> float:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from ml import files
 
-from .errors import UnknownTensor
-from .file_reader import FileReader
-from .model_file import is_safetensors
-from .safetensors import TensorSpan, read_header
+from .errors import UnknownTensor, UnsupportedFormat
+from .model import Model, open_model
+from .spans import TensorSpan
 
 _LOWEST_BIT = 0x01
 
@@ -26,17 +25,12 @@ def tamper(source: Path, target: Path, tensor: str | None = None) -> str:
 
     Raises:
         UnknownTensor: there is no such tensor, or it is empty.
+        UnsupportedFormat: the model consists of several files.
         MalformedFile: the source is not what its name says.
         UnreadableFile: it is missing, special, or may not be read.
     """
-    if is_safetensors(source):
-        span = _span(source, tensor)
-        position, what = span.start, f"the first weight of tensor {span.name!r}"
-    else:
-        if tensor is not None:
-            raise UnknownTensor(f"{source} is an opaque file, so it has no tensor {tensor!r}")
-        with FileReader(source) as reader:
-            position, what = reader.size // 2, "its middle byte"
+    with open_model(source) as model:
+        position, what = _weight(model, tensor)
     with files.replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         with temporary.open("r+b") as copy:
@@ -49,11 +43,24 @@ def tamper(source: Path, target: Path, tensor: str | None = None) -> str:
     return what
 
 
-def _span(source: Path, tensor: str | None) -> TensorSpan:
-    spans = [span for span in read_header(source).tensors if span.nbytes]
+def _weight(model: Model, tensor: str | None) -> tuple[int, str]:
+    """Where the byte to change is, and what it is part of."""
+    layout = model.layout
+    if layout.format in ("shards", "files") or layout.ignored:
+        raise UnsupportedFormat(f"{model.path} consists of several files; name one of them")
+    if layout.format != "opaque":
+        span = _span(model, tensor)
+        return span.start, f"the first weight of tensor {span.name!r}"
+    if tensor is not None:
+        raise UnknownTensor(f"{model.path} is an opaque file, so it has no tensor {tensor!r}")
+    return layout.files[0].size // 2, "its middle byte"
+
+
+def _span(model: Model, tensor: str | None) -> TensorSpan:
+    spans = [span for span in model.layout.tensors if span.nbytes]
     for span in spans:
         if tensor in (None, span.name):
             return span
     wanted = f"no tensor {tensor!r} with weights" if tensor is not None else "no weights"
     names = ", ".join(span.name for span in spans[:10])
-    raise UnknownTensor(f"{source} has {wanted}; it has {names or 'none'}")
+    raise UnknownTensor(f"{model.path} has {wanted}; it has {names or 'none'}")

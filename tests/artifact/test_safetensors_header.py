@@ -58,7 +58,7 @@ def test_padding_with_spaces_is_accepted(tmp_path: Path) -> None:
 
 
 def test_empty_model_is_accepted(tmp_path: Path) -> None:
-    assert read_header(write(tmp_path, raw_file({}))).tensors == ()
+    assert read_header(write(tmp_path, raw_file({}))).tensors == []
 
 
 def test_zero_size_and_0d_tensors_are_accepted(tmp_path: Path) -> None:

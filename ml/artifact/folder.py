@@ -1,0 +1,154 @@
+"""A folder that is a model: the file with its tensors, and all others, which are part of it too.
+
+A config or a tokenizer decides what a model does as its weights do, so every file of the folder
+counts, but for those that rules leave out. What a rule leaves out is not verified: rules are those
+of the caller, and the fixed ones; a manifest records them and nobody obeys what it says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from . import sharded
+from .entries import check_path
+from .errors import AmbiguousModel, UnreadableFile, quoted, quoted_path
+from .file_reader import FileReader
+from .formats import format_of
+from .safetensors import SUFFIX
+from .spans import ModelFile
+
+ALWAYS_IGNORED: Final = (".git", ".cache/huggingface", "modelproof.*.json", "model.sig")
+"""Rules of this version of the identity: what tools keep in a folder, and what is said about it."""
+
+
+class ModelFolder(NamedTuple):
+    """What is in a model's folder."""
+
+    tensors: Path | None
+    """The file that has the tensors, or the index of those that have."""
+    shards: dict[str, str]
+    """What the index says: the file name of the shard that each tensor lies in."""
+    files: list[ModelFile]
+    """All others."""
+    ignored: tuple[str, ...]
+    """The rules by which files were left out."""
+
+
+def read_folder(path: str, ignore: Sequence[str] = (), tensors: str | None = None) -> ModelFolder:
+    """Find out what belongs to the model in a folder.
+
+    The tensors are in the one safetensors file at its top, or the shards of the one index there;
+    without either, in the one torch checkpoint, or the shards of the one index of such. A folder
+    may also have none.
+
+    Args:
+        path: the folder.
+        ignore: rules by which files are left out. One without a slash is the name of a file or
+            folder at any depth, one with a slash a path from the top; ``*``, ``?`` and ``[…]``
+            stand for characters of a name.
+        tensors: the name of the file that has the tensors, or of the index, if there are several.
+
+    Raises:
+        AmbiguousModel: several files could be the one with the tensors, or nothing is there.
+        UnreadableFile: something is a link or not a regular file, or may not be read.
+        InvalidEntry: a file's name is not UTF-8, or could lead elsewhere on another system.
+        MalformedFile, UnsupportedFormat: as for an index and a torch checkpoint.
+    """
+    rules = (*ALWAYS_IGNORED, *ignore)
+    files = sorted(_files(path, rules))
+    if not files:
+        raise AmbiguousModel(f"there is nothing in the folder {quoted_path(path)} that is a model")
+    top = {file.path: Path(file.location) for file in files if "/" not in file.path}
+    chosen = _named(path, top, tensors) if tensors is not None else _tensors(path, top)
+    index = {}
+    if chosen is not None and sharded.is_index(chosen):
+        index = sharded.read_index(chosen, follow_link=False)
+    read_otherwise = {chosen.name, *index.values()} if chosen is not None else set()
+    others = [file for file in files if file.path not in read_otherwise]
+    return ModelFolder(chosen, index, others, rules)
+
+
+def is_ignored(path: str, rules: Sequence[str]) -> bool:
+    """Tell whether a rule leaves out a path of a model, or a folder that it is in."""
+    names = path.split("/")
+    return any(_matches(names, rule.split("/")) for rule in rules)
+
+
+def _matches(names: list[str], rule: list[str]) -> bool:
+    if len(rule) == 1:
+        return any(fnmatchcase(name, rule[0]) for name in names)
+    return len(rule) <= len(names) and all(map(fnmatchcase, names, rule))
+
+
+def _files(root: str, rules: Sequence[str]) -> Iterator[ModelFile]:
+    """All files below a folder that no rule leaves out."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(root, folder)) as found:  # noqa: PTH118 - may be no Path
+                entries = list(found)
+        except OSError as error:
+            raise UnreadableFile(
+                f"cannot read the folder {quoted_path(root)}: {error.strerror}; check the path and"
+                " its permissions"
+            ) from error
+        for entry in entries:
+            path = f"{folder}{entry.name}"
+            if is_ignored(path, rules):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(f"{path}/")
+            elif entry.is_file(follow_symlinks=False):
+                check_path(path)
+                yield ModelFile(path, entry.path, entry.stat(follow_symlinks=False).st_size)
+            else:
+                raise UnreadableFile(
+                    f"{quoted_path(entry.path)} is a link or not a regular file, so what it stands"
+                    " for may change; copy the model with its links followed (cp -rL)"
+                )
+
+
+def _named(folder: str, top: dict[str, Path], name: str) -> Path:
+    if name not in top:
+        raise UnreadableFile(f"there is no file {quoted(name)} in {quoted_path(folder)}")
+    return top[name]
+
+
+def _tensors(folder: str, top: dict[str, Path]) -> Path | None:
+    """The file or index that has the tensors; None if there is none."""
+    candidates = _candidates(top, f"{SUFFIX}.index.json", _is_safetensors)
+    if not candidates:
+        candidates = _candidates(top, ".bin.index.json", _is_torch)
+    if len(candidates) > 1:
+        names = ", ".join(quoted(path.name) for path in candidates[:10])
+        raise AmbiguousModel(
+            f"{quoted_path(folder)} has tensors in {names}; say which of them is the model"
+            " (tensors), or which to leave out (ignore)"
+        )
+    return candidates[0] if candidates else None
+
+
+def _candidates(
+    top: dict[str, Path], index_suffix: str, has_tensors: Callable[[Path], bool]
+) -> list[Path]:
+    """The indices, and the files with tensors that none of them names."""
+    indices = [path for path in top.values() if path.name.lower().endswith(index_suffix)]
+    shards: set[str] = set()
+    for index in indices:
+        shards.update(sharded.read_index(index, follow_link=False).values())
+    single = [path for name, path in top.items() if name not in shards and has_tensors(path)]
+    return [*indices, *single]
+
+
+def _is_safetensors(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIX)
+
+
+def _is_torch(path: Path) -> bool:
+    with FileReader(path, follow_link=False) as reader:
+        return format_of(reader) is not None

@@ -1,0 +1,228 @@
+"""A model on disk, whatever its format: what it consists of, and every byte of it read once.
+
+A format's reader finds out where each tensor lies, and nothing more; digesting and loading are the
+same for all of them, so that the same weights have the same identity in each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from . import sharded
+from .digests import DigestAlgorithm
+from .entries import OPAQUE_PATH, FileEntry
+from .errors import ArtifactError, UnknownTensor, UnsupportedFormat, quoted, quoted_path
+from .file_reader import FilePath, FileReader, Progress, digest_pieces
+from .formats import format_of
+from .manifest import Manifest
+from .reading import Consume, Read, Reading, Result, tensor_pieces
+from .spans import ModelFile, Tensor, TensorSpan
+
+
+class Layout(NamedTuple):
+    """What a model consists of."""
+
+    format: str
+    """``safetensors``, ``torch``, ``shards`` of either, ``files`` alone, or one ``opaque`` file."""
+    tensors: Sequence[TensorSpan]
+    """In the order of their places."""
+    files: Sequence[ModelFile] = ()
+    """All other files of a folder, or the opaque file."""
+    ignored: tuple[str, ...] = ()
+    """The rules by which files of a folder were left out."""
+
+
+class Model:
+    """An open model; a context manager. `open_model` makes it."""
+
+    def __init__(self, path: FilePath, layout: Layout, readers: Sequence[FileReader]) -> None:
+        self.path: Final = path
+        """What was opened."""
+        self.layout: Final = layout
+        self._readers: Final = readers
+
+    def __enter__(self) -> Self:
+        """Return the model itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the model."""
+        self.close()
+
+    def close(self) -> None:
+        """Close its files; nothing can be read after that."""
+        for reader in self._readers:
+            reader.close()
+
+    def pieces(self, name: str) -> Iterator[memoryview]:
+        """Yield a tensor's contiguous bytes in pieces of at most 1 MiB, each valid until the next.
+
+        Raises:
+            UnknownTensor: there is no tensor of that name.
+            UnreadableFile, FileChanged: as for `manifest`.
+        """
+        for span in self.layout.tensors:
+            if span.name == name:
+                return tensor_pieces(span, self._readers[span.file])
+        raise UnknownTensor(f"{quoted_path(self.path)} has no tensor {quoted(name)}")
+
+    def manifest(
+        self,
+        algorithm: DigestAlgorithm = DigestAlgorithm.BLAKE3,
+        progress: Progress | None = None,
+    ) -> Manifest:
+        """Digest everything, on all processors, holding 1 MiB per processor at a time.
+
+        Args:
+            algorithm: how tensors are digested; part of the identity. What has no tensors is always
+                digested by SHA-256, so that it has one identity.
+            progress: called with bytes done and bytes in all, once per MiB or so and at the end.
+
+        Raises:
+            UnreadableFile: a file is missing, special, or may not be read.
+            FileChanged: a file's size changed while it was read.
+        """
+
+        def digest(_: TensorSpan, read: Read) -> bytes:
+            return digest_pieces(read(None), algorithm)
+
+        digests, files = Reading(self._readers, *self._parts, digest, progress).run()
+        return self._manifest(digests, files, algorithm)
+
+    def load(
+        self,
+        algorithm: DigestAlgorithm = DigestAlgorithm.BLAKE3,
+        progress: Progress | None = None,
+    ) -> tuple[dict[str, Tensor], Manifest]:
+        """Load every tensor, with the manifest of the very bytes loaded.
+
+        Names that share all their bytes share the loaded memory. Verifying the manifest is the
+        caller's part. Arguments and errors as for `manifest`.
+        """
+
+        def load(span: TensorSpan, read: Read) -> tuple[Tensor, bytes]:
+            data = bytearray(span.nbytes)
+            digest = digest_pieces(read(memoryview(data)), algorithm)
+            return Tensor(span.dtype, span.shape, data), digest
+
+        loaded, files = Reading(self._readers, *self._parts, load, progress).run()
+        manifest = self._manifest([digest for _, digest in loaded], files, algorithm)
+        names = (span.name for span in self.layout.tensors)
+        return dict(zip(names, (tensor for tensor, _ in loaded), strict=True)), manifest
+
+    def map_tensors(self, consume: Consume[Result]) -> list[Result]:
+        """Hand every tensor to a function, from several threads; errors as for `manifest`."""
+        return Reading(self._readers, self.layout.tensors, (), consume).run()[0]
+
+    @property
+    def _parts(self) -> tuple[Sequence[TensorSpan], Sequence[ModelFile]]:
+        return self.layout.tensors, self.layout.files
+
+    def _manifest(
+        self, digests: Iterable[bytes], files: Sequence[FileEntry], algorithm: DigestAlgorithm
+    ) -> Manifest:
+        entries = tuple(map(TensorSpan.entry, self.layout.tensors, digests))
+        if files and not entries:
+            algorithm = DigestAlgorithm.SHA256
+        return Manifest(entries, tuple(files), algorithm, self.layout.ignored)
+
+
+def open_model(
+    path: FilePath,
+    *,
+    key: str | None = None,
+    tensors: str | None = None,
+    ignore: Sequence[str] = (),
+) -> Model:
+    """Open a model and find out what it consists of; of its tensors, nothing is read yet.
+
+    Args:
+        path: a safetensors file, a torch checkpoint, the index of a model in shards of either, a
+            folder with one of these and all that belongs to it, or any other file.
+        key: the entry of a torch checkpoint that is the state dict, where it has several.
+        tensors: the name of the file in a folder that has the tensors, where it has several.
+        ignore: rules by which files of a folder are left out; see `folder.read_folder`.
+
+    Raises:
+        UnreadableFile: a file is missing, special, or may not be read.
+        MalformedFile: a file breaks a rule of its format.
+        UnsafePickle: the pickle in a torch checkpoint asks for more than tensors and plain values.
+        UnsupportedFormat: a file holds what cannot be read here.
+        AmbiguousModel: which of several is the model is for the caller to say.
+        FileChanged: a file's size changed while it was read.
+    """
+    opening = _Opening(key)
+    try:
+        if os.path.isdir(path):  # noqa: PTH112 - a path that may be no Path
+            layout = opening.folder(path, tensors, ignore)
+        elif tensors is not None or ignore:
+            raise ArtifactError(
+                f"{quoted_path(path)} is no folder, so there is nothing to choose or ignore in it"
+            )
+        elif sharded.is_index(path):
+            layout = opening.shards(path, sharded.read_index(path))
+        else:
+            layout = opening.file(path, follow_link=True)
+    except BaseException:
+        opening.close()
+        raise
+    return Model(path, layout, opening.readers)
+
+
+class _Opening:
+    """A model being opened: its files with tensors, by their numbers."""
+
+    def __init__(self, key: str | None) -> None:
+        self.readers: Final[list[FileReader]] = []
+        self._key: Final = key
+
+    def close(self) -> None:
+        for reader in self.readers:
+            reader.close()
+
+    def file(self, path: FilePath, *, follow_link: bool) -> Layout:
+        reader = self._open(path, follow_link=follow_link)
+        file_format = format_of(reader)
+        if file_format is not None:
+            return Layout(file_format.NAME, file_format.read_spans(reader, 0, self._key))
+        self._refuse_key(path)
+        return Layout("opaque", (), [ModelFile(OPAQUE_PATH, path, reader.size)])
+
+    def shards(self, path: FilePath, index: dict[str, str]) -> Layout:
+        self._refuse_key(path)
+        return Layout("shards", sharded.read_spans(path, index, self._open))
+
+    def folder(self, path: FilePath, tensors: str | None, ignore: Sequence[str]) -> Layout:
+        from .folder import read_folder
+
+        found = read_folder(os.fspath(path), ignore, tensors)
+        if found.tensors is None:
+            self._refuse_key(path)
+            layout = Layout("files", ())
+        elif sharded.is_index(found.tensors):
+            layout = self.shards(found.tensors, found.shards)
+        else:
+            layout = self.file(found.tensors, follow_link=False)
+            if layout.format == "opaque":
+                raise UnsupportedFormat(f"{quoted_path(found.tensors)} has no tensors to be read")
+        return layout._replace(files=found.files, ignored=found.ignored)
+
+    def _open(self, path: FilePath, *, follow_link: bool = False) -> FileReader:
+        reader = FileReader(path, follow_link=follow_link)
+        self.readers.append(reader)
+        return reader
+
+    def _refuse_key(self, path: FilePath) -> None:
+        if self._key is not None:
+            raise ArtifactError(
+                f"{quoted_path(path)} is no torch checkpoint, so it has no entry"
+                f" {quoted(self._key)}; leave the key out"
+            )

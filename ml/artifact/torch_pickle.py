@@ -1,0 +1,501 @@
+"""The pickle inside a torch checkpoint, taken apart by an interpreter that can run nothing.
+
+A pickle is a program, and Python's own unpickler looks up and calls what it names. This one knows
+the instructions that plain values, dicts and tensors need, and a table of names, each with a
+function of this module; what is not in the tables is refused. No name is ever looked up anywhere.
+The names are those that state dicts need out of the ones that ``torch.load(weights_only=True)``
+allows. Source: Python's ``pickletools.py``; ``torch/_weights_only_unpickler.py`` and
+``torch/_utils.py`` of torch 2.13.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final, NamedTuple, cast
+
+from .dtypes import MAX_DIMENSIONS, TORCH_DTYPES
+
+MAX_INSTRUCTIONS: Final = 10_000_000
+"""Each takes at most some 100 bytes of memory; a tensor takes about 25."""
+
+
+class PickleError(ValueError):
+    """The bytes are not a pickle of values and tensors; the message is a clause."""
+
+
+class ForbiddenError(ValueError):
+    """The pickle asks for what is not in the tables; the message says for what."""
+
+
+class Dtype(str):
+    """The name of a torch dtype, as ``bfloat16``."""
+
+    __slots__ = ()
+
+
+class Storage(NamedTuple):
+    """The bytes that tensors are views of: the member ``data/<key>`` of the archive."""
+
+    key: str
+    dtype: Dtype | None
+    """None if it is known by its tensors alone."""
+    elements: int
+    """Bytes, if the dtype is None."""
+
+
+class StoredTensor(NamedTuple):
+    """A tensor as it is pickled: a view of a storage; offset and stride count elements."""
+
+    storage: Storage
+    dtype: Dtype
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    is_lazy: bool
+    """Whether its elements are still to be negated or conjugated."""
+
+
+class Unreadable(NamedTuple):
+    """A tensor of a kind that has no contiguous bytes, as a sparse one."""
+
+    kind: str
+
+
+class Inert(NamedTuple):
+    """Something that state dicts mention and that says nothing about weights, as a device."""
+
+    what: str
+
+
+_Function = Callable[[tuple[object, ...]], object]
+
+
+class Contents(NamedTuple):
+    """What a pickle holds, and the storages that it refers to."""
+
+    root: object
+    storages: list[Storage]
+
+
+def load(data: bytes) -> Contents:
+    """Return what a pickle holds, tensors as `StoredTensor`.
+
+    Raises:
+        PickleError: it is damaged, or too long.
+        ForbiddenError: it asks for something that no state dict needs.
+    """
+    machine = _Machine(data)
+    try:
+        return Contents(machine.run(), list(machine.storages.values()))
+    except (IndexError, KeyError, struct.error, UnicodeDecodeError):
+        raise PickleError(f"its pickle is damaged at byte {machine.position}") from None
+
+
+class _Machine:
+    """A pickle being read: its stack, its memo, and where in it we are."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data: Final = data
+        self.position = 0
+        self.stack: list[object] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, object] = {}
+        self.storages: dict[Storage, Storage] = {}
+
+    def run(self) -> object:
+        for _ in range(MAX_INSTRUCTIONS):
+            code = self.take(1)[0]
+            if code == _STOP:
+                break
+            instruction = _INSTRUCTIONS.get(code)
+            if instruction is None:
+                raise ForbiddenError(f"the instruction {code:#04x}")
+            instruction(self)
+        else:
+            raise PickleError(f"its pickle has more than {MAX_INSTRUCTIONS} instructions")
+        if len(self.stack) != 1 or self.marks or self.position != len(self.data):
+            raise PickleError("its pickle leaves something over")
+        return self.stack[0]
+
+    def take(self, count: int) -> bytes:
+        """The next bytes of the pickle."""
+        start, self.position = self.position, self.position + count
+        if self.position > len(self.data):
+            raise IndexError
+        return self.data[start : self.position]
+
+    def line(self) -> str:
+        """The next line of the pickle."""
+        stop = self.data.find(b"\n", self.position)
+        if stop < 0:
+            raise IndexError
+        text = self.data[self.position : stop].decode()
+        self.position = stop + 1
+        return text
+
+    def number(self, form: struct.Struct) -> int:
+        """The next number of the pickle."""
+        (number,) = form.unpack(self.take(form.size))
+        return cast(int, number)
+
+    def push(self, value: object) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> object:
+        """Take what is on top of the stack, which must not be below the last mark."""
+        self.peek()
+        return self.stack.pop()
+
+    def pop_to_mark(self) -> list[object]:
+        """Take what was pushed since the last mark, and the mark."""
+        mark = self.marks.pop()
+        values = self.stack[mark:]
+        del self.stack[mark:]
+        return values
+
+    def peek(self) -> object:
+        """What is on top of the stack."""
+        if self.marks and len(self.stack) <= self.marks[-1]:
+            raise IndexError
+        return self.stack[-1]
+
+    def top(self, kind: type) -> object:
+        """What is on top of the stack, which must be of this very kind."""
+        value = self.peek()
+        if type(value) is not kind:
+            raise PickleError(
+                f"its pickle adds to a {type(value).__name__} as to a {kind.__name__}"
+            )
+        return value
+
+
+# Instructions, by their names in pickletools.
+
+_U8, _U16, _U32, _U64 = (struct.Struct(form) for form in ("<B", "<H", "<L", "<Q"))
+_I32, _F64 = struct.Struct("<l"), struct.Struct(">d")
+_STOP: Final = ord(".")
+_HIGHEST_PROTOCOL: Final = 5
+_LONGEST_KEY: Final = 8
+_KEYS: Final = str | bytes | int | float | None
+
+
+def _proto(machine: _Machine) -> None:
+    if machine.number(_U8) > _HIGHEST_PROTOCOL:
+        raise PickleError("its pickle is of a protocol that is not known yet")
+
+
+def _constant(value: object) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(value)
+
+
+def _empty(kind: type) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(kind())
+
+
+def _integer(form: struct.Struct) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(machine.number(form))
+
+
+def _long(machine: _Machine) -> None:
+    machine.push(int.from_bytes(machine.take(machine.number(_U8)), "little", signed=True))
+
+
+def _text(form: struct.Struct) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(machine.take(machine.number(form)).decode())
+
+
+def _bytes(form: struct.Struct) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(machine.take(machine.number(form)))
+
+
+def _tuple(count: int) -> Callable[[_Machine], None]:
+    def run(machine: _Machine) -> None:
+        values = [machine.pop() for _ in range(count)]
+        machine.push(tuple(reversed(values)))
+
+    return run
+
+
+def _append(machine: _Machine) -> None:
+    value = machine.pop()
+    cast(list[object], machine.top(list)).append(value)
+
+
+def _appends(machine: _Machine) -> None:
+    values = machine.pop_to_mark()
+    cast(list[object], machine.top(list)).extend(values)
+
+
+def _set_item(machine: _Machine) -> None:
+    value, key = machine.pop(), machine.pop()
+    _add(machine, [key, value])
+
+
+def _set_items(machine: _Machine) -> None:
+    _add(machine, machine.pop_to_mark())
+
+
+def _add(machine: _Machine, items: list[object]) -> None:
+    target = cast(dict[object, object], machine.top(dict))
+    if len(items) % 2:
+        raise PickleError("its pickle has a key without a value")
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        parts = key if type(key) is tuple else (key,)
+        # Hashing anything deeper, or longer and named often, could take for ever.
+        if len(parts) > _LONGEST_KEY or not all(isinstance(part, _KEYS) for part in parts):
+            raise PickleError(f"its pickle has a {type(key).__name__} as a key")
+        if key in target:
+            raise PickleError("its pickle has a key twice")
+        target[key] = value
+
+
+def _put(form: struct.Struct) -> Callable[[_Machine], None]:
+    def run(machine: _Machine) -> None:
+        machine.memo[machine.number(form)] = machine.peek()
+
+    return run
+
+
+def _get(form: struct.Struct) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(machine.memo[machine.number(form)])
+
+
+def _memoize(machine: _Machine) -> None:
+    machine.memo[len(machine.memo)] = machine.peek()
+
+
+def _global(machine: _Machine) -> None:
+    module = machine.line()
+    machine.push(_named(module, machine.line()))
+
+
+def _stack_global(machine: _Machine) -> None:
+    name, module = machine.pop(), machine.pop()
+    if not isinstance(name, str) or not isinstance(module, str):
+        raise PickleError("its pickle asks for something without a name")
+    machine.push(_named(module, name))
+
+
+def _named(module: str, name: str) -> object:
+    found = _NAMES.get((module, name))
+    if found is None:
+        raise ForbiddenError(f"{module}.{name}")
+    return found
+
+
+def _reduce(machine: _Machine) -> None:
+    arguments, function = machine.pop(), machine.pop()
+    if type(arguments) is not tuple or not callable(function):
+        raise PickleError("its pickle calls something that is no function")
+    machine.push(function(arguments))
+
+
+def _build(machine: _Machine) -> None:
+    """Attributes of a dict, as a module's state dict has: they say nothing about weights."""
+    state = machine.pop()
+    machine.top(dict)
+    if type(state) is not dict:
+        raise PickleError("its pickle changes an object in a way that no state dict is changed")
+
+
+def _persistent(machine: _Machine) -> None:
+    parts = machine.pop()
+    if type(parts) is not tuple or len(parts) != 5:
+        raise PickleError("its pickle refers to something that is no storage")
+    what, kind, key, _, elements = parts
+    if what != "storage" or not isinstance(kind, _StorageType) or type(key) is not str:
+        raise PickleError("its pickle refers to something that is no storage")
+    storage = Storage(key, kind.dtype, _size(elements))
+    machine.push(machine.storages.setdefault(storage, storage))
+
+
+_INSTRUCTIONS: Final[dict[int, Callable[[_Machine], None]]] = {
+    code[0]: instruction
+    for code, instruction in {
+        b"\x80": _proto,
+        b"\x95": lambda machine: machine.number(_U64),  # FRAME: how the bytes were cut, no matter
+        b"N": _constant(None),
+        b"\x88": _constant(True),
+        b"\x89": _constant(False),
+        b")": _constant(()),
+        b"]": _empty(list),
+        b"}": _empty(dict),
+        b"(": lambda machine: machine.marks.append(len(machine.stack)),
+        b"K": _integer(_U8),
+        b"M": _integer(_U16),
+        b"J": _integer(_I32),
+        b"G": lambda machine: machine.push(_F64.unpack(machine.take(8))[0]),
+        b"\x8a": _long,
+        b"X": _text(_U32),
+        b"\x8c": _text(_U8),
+        b"\x8d": _text(_U64),
+        b"C": _bytes(_U8),
+        b"B": _bytes(_U32),
+        b"\x8e": _bytes(_U64),
+        b"t": lambda machine: machine.push(tuple(machine.pop_to_mark())),
+        b"\x85": _tuple(1),
+        b"\x86": _tuple(2),
+        b"\x87": _tuple(3),
+        b"a": _append,
+        b"e": _appends,
+        b"s": _set_item,
+        b"u": _set_items,
+        b"q": _put(_U8),
+        b"r": _put(_U32),
+        b"h": _get(_U8),
+        b"j": _get(_U32),
+        b"\x94": _memoize,
+        b"c": _global,
+        b"\x93": _stack_global,
+        b"R": _reduce,
+        b"b": _build,
+        b"Q": _persistent,
+    }.items()
+}
+
+
+# Names, by what torch and Python call them, and what they stand for here.
+
+
+class _StorageType(NamedTuple):
+    dtype: Dtype | None
+
+
+class _Type(NamedTuple):
+    """A type that is named, and of which nothing is made."""
+
+    name: str
+
+
+def _size(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise PickleError("its pickle has a size that is none")
+    return value
+
+
+def _sizes(value: object) -> tuple[int, ...]:
+    if type(value) is not tuple or len(value) > MAX_DIMENSIONS:
+        raise PickleError(f"its pickle has a shape that is not of up to {MAX_DIMENSIONS} sizes")
+    return tuple(map(_size, value))
+
+
+def _arguments(arguments: tuple[object, ...], least: int, most: int) -> list[object]:
+    """The arguments, those left out as None."""
+    if not least <= len(arguments) <= most:
+        raise PickleError("its pickle rebuilds something from the wrong parts")
+    return [*arguments, *[None] * (most - len(arguments))]
+
+
+def _rebuild_tensor_v2(arguments: tuple[object, ...]) -> object:
+    storage, offset, shape, strides, _, _, metadata = _arguments(arguments, 4, 7)
+    if not isinstance(storage, Storage) or storage.dtype is None:
+        raise PickleError("its pickle has a tensor without a dtype")
+    return _tensor(storage, storage.dtype, offset, shape, strides, metadata)
+
+
+def _rebuild_tensor_v3(arguments: tuple[object, ...]) -> object:
+    storage, offset, shape, strides, _, _, dtype, metadata = _arguments(arguments, 7, 8)
+    if not isinstance(storage, Storage) or storage.dtype is not None or type(dtype) is not Dtype:
+        raise PickleError("its pickle has a tensor without a dtype")
+    return _tensor(storage, dtype, offset, shape, strides, metadata)
+
+
+def _tensor(
+    storage: Storage, dtype: Dtype, offset: object, shape: object, strides: object, metadata: object
+) -> StoredTensor:
+    sizes, steps = _sizes(shape), _sizes(strides)
+    if len(sizes) != len(steps):
+        raise PickleError("its pickle has a tensor with more sizes than strides, or fewer")
+    flags = {} if metadata is None else metadata
+    if type(flags) is not dict or not flags.keys() <= {"conj", "neg"}:
+        raise PickleError("its pickle has a tensor with metadata that is not known")
+    is_lazy = any(value is not False for value in flags.values())
+    return StoredTensor(storage, dtype, _size(offset), sizes, steps, is_lazy)
+
+
+def _rebuild_parameter(arguments: tuple[object, ...]) -> object:
+    tensor = _arguments(arguments, 1, 4)[0]
+    if not isinstance(tensor, StoredTensor | Unreadable):
+        raise PickleError("its pickle has a parameter that is no tensor")
+    return tensor
+
+
+def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
+    """A tensor to which attributes were given, which are left out."""
+    function, kind, parts, _ = _arguments(arguments, 4, 4)
+    if not isinstance(kind, _Type) or type(parts) is not tuple or function not in _TENSOR_MAKERS:
+        raise PickleError("its pickle has a tensor of a kind that is not known")
+    return function(parts)
+
+
+def _unreadable(kind: str) -> _Function:
+    return lambda _: Unreadable(kind)
+
+
+def _inert(what: str) -> _Function:
+    return lambda _: Inert(what)
+
+
+def _dict(arguments: tuple[object, ...]) -> object:
+    """An OrderedDict, or a Counter with what it is made of; what follows may fill it."""
+    (content,) = _arguments(arguments, 0, 1)
+    return {} if content is None else content
+
+
+def _content(arguments: tuple[object, ...]) -> object:
+    """A set, as the list that it is made from."""
+    return _arguments(arguments, 1, 1)[0]
+
+
+def _shape(arguments: tuple[object, ...]) -> object:
+    return _sizes(_arguments(arguments, 1, 1)[0])
+
+
+_STORAGES: Final = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexDoubleStorage": "complex128",
+    "ComplexFloatStorage": "complex64",
+}
+
+_TENSOR_MAKERS: Final[tuple[_Function, ...]] = (_rebuild_tensor_v2, _rebuild_tensor_v3)
+
+_NAMES: Final[dict[tuple[str, str], object]] = {
+    ("collections", "OrderedDict"): _dict,
+    ("collections", "Counter"): _dict,
+    ("__builtin__", "set"): _content,
+    ("builtins", "set"): _content,
+    ("_codecs", "encode"): _inert("bytes"),  # as protocol 2 writes them
+    ("torch", "Size"): _shape,
+    ("torch", "device"): _inert("device"),
+    ("torch", "Tensor"): _Type("Tensor"),
+    ("torch.nn.parameter", "Parameter"): _Type("Parameter"),
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
+    ("torch._utils", "_rebuild_sparse_tensor"): _unreadable("sparse"),
+    ("torch._utils", "_rebuild_nested_tensor"): _unreadable("nested"),
+    ("torch._utils", "_rebuild_qtensor"): _unreadable("quantized"),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _unreadable("without data"),
+    ("torch.serialization", "_get_layout"): _inert("layout"),
+    ("torch", "per_tensor_affine"): Inert("quantization"),
+    ("torch", "per_channel_affine"): Inert("quantization"),
+    ("torch", "QInt8Storage"): _StorageType(Dtype("qint8")),
+    ("torch", "QUInt8Storage"): _StorageType(Dtype("quint8")),
+    ("torch", "QInt32Storage"): _StorageType(Dtype("qint32")),
+    ("torch.storage", "UntypedStorage"): _StorageType(None),
+    **{("torch", name): _StorageType(Dtype(dtype)) for name, dtype in _STORAGES.items()},
+    **{("torch", dtype): Dtype(dtype) for dtype in (*TORCH_DTYPES, "complex128", "complex32")},
+}
