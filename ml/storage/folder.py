@@ -1,0 +1,150 @@
+"""A folder of files that are there whole or not at all, whenever a writer is killed.
+
+A new file is written under ``.partial``, and gets its name, by a rename, once its bytes are on the
+disk; the name is on the disk before the writer goes on. What a killed writer leaves there, the next
+one removes: writers hold a shared lock on ``.partial``, which the system takes from the dead, so
+that who gets it exclusively knows that nobody is writing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from ml.artifact.errors import quoted_path
+from ml.files import sync_folder
+
+from .errors import StorageError
+from .pieces import Piece
+
+_PARTIAL: Final = ".partial"
+_MODE: Final = 0o644
+
+
+class NewFile:
+    """A file that is being written and has no name yet."""
+
+    def __init__(self, folder: Path, handle: int, path: Path) -> None:
+        self._folder = folder
+        self._file = os.fdopen(handle, "wb")
+        self._path = path
+
+    def write(self, piece: Piece) -> None:
+        """Append some bytes.
+
+        Raises:
+            StorageError: the disk does not take them; so does `publish`.
+        """
+        with _failing_clearly(self._folder):
+            self._file.write(piece)
+
+    def publish(self, name: str) -> None:
+        """Give the file its name, in place of one that has it; both are on the disk then."""
+        with _failing_clearly(self._folder):
+            self._file.flush()
+            os.fchmod(self._file.fileno(), _MODE)
+            os.fsync(self._file.fileno())
+            self._path.replace(self._folder / name)
+            sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Close the file, and remove it if it was not published."""
+        with suppress(OSError):  # bytes that nobody wants any more need not fit the disk
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Folder:
+    """The files in a folder, which is made when the first one is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._partial = path / _PARTIAL
+
+    @contextmanager
+    def new_file(self) -> Iterator[NewFile]:
+        """Begin a file; unless the block publishes it, nothing of it stays.
+
+        Raises:
+            StorageError: the folder cannot be made or written to.
+        """
+        with ExitStack() as stack:
+            with _failing_clearly(self.path):
+                _make(self._partial)
+                stack.enter_context(_locked_by_writer(self._partial))
+                handle, path = tempfile.mkstemp(dir=self._partial)
+                file = NewFile(self.path, handle, Path(path))
+            stack.callback(file.close)
+            yield file
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if there is one of that name; it is gone from the disk then."""
+        try:
+            (self.path / name).unlink()
+        except FileNotFoundError:
+            return
+        sync_folder(self.path)
+
+    def names(self) -> Iterator[str]:
+        """The names of what is in the folder."""
+        if not self.path.is_dir():
+            return
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.name != _PARTIAL:
+                    yield entry.name
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Wait until no other process or thread is in such a block of this folder."""
+        if not self.path.is_dir():  # nor is there anything to update
+            yield
+            return
+        with _open_folder(self.path) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+@contextmanager
+def _failing_clearly(folder: Path) -> Iterator[None]:
+    """Say in one sentence what the system says in a code."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StorageError(f"cannot write to {quoted_path(folder)}: {reason}") from error
+
+
+@contextmanager
+def _locked_by_writer(partial: Path) -> Iterator[None]:
+    """Hold the lock of a writer; where nobody else does, remove first what the dead left."""
+    with _open_folder(partial) as handle:
+        with suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in partial.iterdir():
+                left.unlink(missing_ok=True)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def _open_folder(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _make(path: Path) -> None:
+    """Make a folder and those above it, all of them on the disk."""
+    if path.is_dir():
+        return
+    _make(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)

@@ -1,0 +1,63 @@
+"""Streams of bytes as iterables of pieces, as `ml.artifact.file_reader` reads files.
+
+A piece is valid until the next one is asked for, so that a stream of any length needs one buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+Piece: TypeAlias = bytes | bytearray | memoryview
+"""Some bytes in a row; whoever keeps them beyond the next piece copies them."""
+
+
+class PieceReader:
+    """Takes pieces of the sizes that are asked for from pieces of any sizes.
+
+    What lies within one piece is not copied.
+    """
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = memoryview(b"")
+        self._buffer = memoryview(bytearray())
+        self.taken = 0
+        """How many bytes were taken so far."""
+
+    def take(self, count: int) -> memoryview:
+        """Return the next ``count`` bytes, or all that are left if those are fewer.
+
+        They are valid until the next call.
+        """
+        filled = 0
+        while filled < count:
+            if not self._rest:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    break
+                self._rest = memoryview(piece)
+                continue
+            if filled == 0 and len(self._rest) >= count:
+                return self._cut(count)
+            part = self._cut(min(count - filled, len(self._rest)))
+            if len(self._buffer) < count:
+                self._buffer = memoryview(bytearray(count))
+            self._buffer[filled : filled + len(part)] = part
+            filled += len(part)
+        return self._buffer[:filled]
+
+    def skip(self, limit: int) -> None:
+        """Take, and forget, what is left until ``limit`` bytes are passed."""
+        while self.taken <= limit:
+            if not self._rest:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    return
+                self._rest = memoryview(piece)
+            self._cut(len(self._rest))
+
+    def _cut(self, count: int) -> memoryview:
+        part, self._rest = self._rest[:count], self._rest[count:]
+        self.taken += count
+        return part
