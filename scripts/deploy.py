@@ -1,4 +1,4 @@
-"""Deploy the registry."""
+"""Deploy the contracts."""
 
 from __future__ import annotations
 
@@ -10,56 +10,95 @@ import click
 from scripts._cli import Ui, command
 
 if TYPE_CHECKING:
+    from ml.chain.deploying import Outcome
     from ml.chain.session import Session
 
 
 @command("ape run deploy --network sepolia --account mykey")
-@click.option("--again", is_flag=True, help="Even if the recorded registry is in use.")
-def cli(ui: Ui, again: bool) -> None:
-    """Deploy a ModelRegistry and record it in deployments/<chain-id>.json.
+@click.option(
+    "--salt",
+    metavar="TEXT",
+    help="Deploy at the addresses of another salt, even if the recorded contracts are in use.",
+)
+@click.option(
+    "--again", is_flag=True, help="The code of now, even if the recorded contracts are in use."
+)
+@click.option(
+    "--adopt",
+    "adopted",
+    metavar="ADDRESS",
+    multiple=True,
+    help="Deploy nothing: record a contract that stands there. May be repeated.",
+)
+@click.option(
+    "--block", type=click.IntRange(min=0), help="With --adopt: where that one was created."
+)
+def cli(ui: Ui, salt: str | None, again: bool, adopted: tuple[str, ...], block: int | None) -> None:
+    """Deploy the contracts and record them in deployments/<chain-id>.json.
 
-    The code is read back from the chain before the record is written. A registry that is on record
-    and on the chain is replaced only with --again; the new record then names the former ones.
+    What is on record and on the chain is kept. Where the network has the usual CREATE2 factory, the
+    addresses follow from the code and the salt, and what stands there already is recorded; else
+    the account creates the contracts. All code is read back from the chain and compared with this
+    project's before it is recorded.
     """
-    from ml.chain.deployments import path_for
+    from ml.chain import create2
+    from ml.chain.builds import CONTRACTS
+    from ml.chain.deploying import adopt, deploy
     from ml.chain.records import Role
-
-    with ui.connect(lasting=False) as session:
-        former = _replaced(session, again) if session.is_lasting else []
-        _, deployment = session.deploy(ui.account(session, Role.ADMIN))
-        recorded = path_for(session.chain_id) if session.is_lasting else None
-        ui.fields(
-            {
-                "contract": deployment.contract,
-                "chain": session.chain_id,
-                "address": deployment.address,
-                "block": deployment.block,
-                "code hash": ui.short(deployment.code_hash),
-                "former": ", ".join(former) or "none",
-                "record": recorded or "none: the chain ends with this command",
-            }
-        )
-        data = {
-            **asdict(deployment),
-            "chain_id": session.chain_id,
-            "former": former,
-            "record": recorded,
-        }
-        data.pop("abi")
-        ui.result(data)
-
-
-def _replaced(session: Session, again: bool) -> list[str]:
-    """The addresses that the record to come takes the place of, oldest first."""
-    from ml.chain import deployments
     from ml.errors import ModelproofError
 
-    standing = deployments.standing("ModelRegistry", session)
-    if standing is None:
-        return []
-    if not again:
-        raise ModelproofError(
-            f"a ModelRegistry stands at {standing.address} on chain {session.chain_id} already"
-            f" ({deployments.path_for(session.chain_id)}): use it, or deploy another with --again."
-        )
-    return [*(former.address for former in standing.former), standing.address]
+    if adopted and (salt or again):
+        raise ModelproofError("--adopt deploys nothing: leave --salt and --again out.")
+    if block is not None and len(adopted) != 1:
+        raise ModelproofError("--block says where one contract of --adopt was created: name one.")
+    with ui.connect(lasting=bool(adopted)) as session:
+        if adopted:
+            outcomes = [adopt(session, session.address(name), block) for name in adopted]
+        else:
+            sender = ui.account(session, Role.ADMIN)
+            bytes_of_salt = create2.salt_of(salt or create2.SALT)
+            replace = again or salt is not None
+            outcomes = [
+                deploy(session, name, sender, bytes_of_salt, again=replace) for name in CONTRACTS
+            ]
+        _show(ui, session, outcomes)
+
+
+def _show(ui: Ui, session: Session, outcomes: list[Outcome]) -> None:
+    from ml.chain.deployments import path_for
+
+    recorded = path_for(session.chain_id) if session.is_lasting else None
+    ui.table(
+        ["contract", "address", "block", "", "created by", "code hash"],
+        [
+            [
+                one.deployment.contract,
+                one.deployment.address,
+                one.deployment.block,
+                one.how.value,
+                "CREATE2 factory" if one.deployment.factory else "an account",
+                ui.short(one.deployment.code_hash),
+            ]
+            for one in outcomes
+        ],
+    )
+    ui.say("")
+    ui.fields(
+        {
+            "chain": session.chain_id,
+            "record": recorded or "none: the chain ends with this command",
+        }
+    )
+    ui.result(
+        {
+            "chain_id": session.chain_id,
+            "record": recorded,
+            "contracts": {one.deployment.contract: _as_data(one) for one in outcomes},
+        }
+    )
+
+
+def _as_data(outcome: Outcome) -> dict[str, object]:
+    data = {**asdict(outcome.deployment), "how": outcome.how.value, "gas_used": outcome.gas_used}
+    data.pop("abi")
+    return data

@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from eth_utils.address import is_address
 
@@ -21,7 +21,9 @@ from ml.artifact import strict_json
 from ml.artifact.keccak import keccak256
 from ml.errors import ModelproofError
 
-_FORMAT = 1
+_FORMAT: Final = 2
+_KNOWN_FORMATS: Final = (1, 2)
+"""Records of format 1 say less: those fields are None."""
 
 
 class NoDeployment(ModelproofError):
@@ -49,23 +51,36 @@ class Former:
 
     address: str
     block: int
-    transaction: str
+    transaction: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One contract on one chain."""
+    """One contract on one chain. Digests are texts, 0x and hex."""
 
     contract: str
     address: str
     code_hash: str
     """keccak256 of the code on chain."""
     block: int
-    transaction: str
-    deployer: str
+    """Where it was created; its events begin there."""
+    transaction: str | None
+    """What created it; None if that is not known."""
+    deployer: str | None
+    """Who sent that."""
     abi: list[dict[str, Any]]
     former: tuple[Former, ...] = ()
     """The deployments before this one, oldest first."""
+    factory: str | None = None
+    """The CREATE2 factory that created it; None if an account did."""
+    salt: str | None = None
+    """What the factory was given besides the code."""
+    init_code_hash: str | None = None
+    """keccak256 of the code that created it: address = f(factory, salt, this) (EIP-1014)."""
+    compiler: str | None = None
+    """Its version, as block explorers name it."""
+    compiler_input_sha256: str | None = None
+    """Of the standard JSON that the code was compiled from."""
 
 
 def path_for(chain_id: int) -> Path:
@@ -91,22 +106,26 @@ def recorded(chain: ChainFacts) -> dict[str, Deployment]:
     return contracts if genesis == chain.genesis else {}
 
 
-def save(deployment: Deployment, chain: ChainFacts) -> Path:
+def save(deployment: Deployment, chain: ChainFacts) -> Deployment:
     """Write a record beside the others of the same chain, after reading the code back from it.
 
     Records of a chain that has started over are dropped. A record of the same contract whose code
     still stands becomes one of the new record's former ones.
+
+    Returns:
+        The record as it was written.
 
     Raises:
         NoDeployment: the code is not on the chain.
         ModelproofError: the file that is there is not one of records.
     """
     _check_code(deployment, chain)
-    path = path_for(chain.chain_id)
     before = standing(deployment.contract, chain)
-    if before is not None and before.address != deployment.address:
-        former = Former(before.address, before.block, before.transaction)
-        deployment = replace(deployment, former=(*before.former, former))
+    if before is not None:
+        replaced = Former(before.address, before.block, before.transaction)
+        is_another = before.address != deployment.address
+        former = (*before.former, replaced) if is_another else before.former
+        deployment = replace(deployment, former=former)
     contracts = {**recorded(chain), deployment.contract: deployment}
     document = {
         "format": _FORMAT,
@@ -114,8 +133,9 @@ def save(deployment: Deployment, chain: ChainFacts) -> Path:
         "genesis": chain.genesis,
         "contracts": {name: asdict(record) for name, record in contracts.items()},
     }
-    files.write_text(path, json.dumps(document, indent=2, sort_keys=True) + "\n")
-    return path
+    text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+    files.write_text(path_for(chain.chain_id), text)
+    return deployment
 
 
 def load(contract: str, chain: ChainFacts) -> Deployment:
@@ -172,7 +192,7 @@ def _read(path: Path) -> tuple[str, dict[str, Deployment]]:
     document = strict_json.read(path)
     if (
         not isinstance(document, dict)
-        or document.get("format") != _FORMAT
+        or document.get("format") not in _KNOWN_FORMATS
         or not isinstance(document.get("genesis"), str)
         or not isinstance(document.get("contracts"), dict)
     ):
@@ -193,9 +213,18 @@ def _deployment(fields: object) -> Deployment | None:
         former = tuple(Former(**each) for each in deployment.former)  # type: ignore[arg-type]
     except TypeError:
         return None
-    texts = (deployment.contract, deployment.code_hash, deployment.deployer)
+    optional = (
+        deployment.deployer,
+        deployment.factory,
+        deployment.salt,
+        deployment.init_code_hash,
+        deployment.compiler,
+        deployment.compiler_input_sha256,
+    )
     sound = (
-        all(isinstance(text, str) for text in texts)
+        isinstance(deployment.contract, str)
+        and isinstance(deployment.code_hash, str)
+        and all(text is None or isinstance(text, str) for text in optional)
         and _is_place(deployment)
         and all(map(_is_place, former))
         and isinstance(deployment.abi, list)
@@ -209,7 +238,7 @@ def _is_place(place: Deployment | Former) -> bool:
         is_address(place.address)
         and type(place.block) is int
         and place.block >= 0
-        and isinstance(place.transaction, str)
+        and (place.transaction is None or isinstance(place.transaction, str))
     )
 
 

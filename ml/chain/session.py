@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import secrets
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -28,9 +29,9 @@ from eth_utils.address import (
     to_checksum_address,
 )
 
-from ml.chain import deployments
-from ml.chain.contract import paying
+from ml.chain import deploying, deployments
 from ml.chain.deployments import Deployment
+from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.records import Role
 from ml.chain.registry import ModelRegistry
 from ml.errors import ModelproofError
@@ -74,6 +75,9 @@ class Session:
     provider: ProviderAPI
     network: str
     _unlocked: dict[str, AccountAPI] = field(default_factory=dict, repr=False)
+    _own_contracts: dict[str, tuple[ContractInstance, int]] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def chain_id(self) -> int:
@@ -105,42 +109,43 @@ class Session:
         Raises:
             NoDeployment: there is none on this chain.
         """
-        if not self.is_lasting:
-            return self._own_registry
-        found = deployments.load("ModelRegistry", self)
-        # not by Ape's own way, which would mix in what it remembers of this address: the contract
-        # of a chain that has started over
-        contract = ContractInstance(found.address, project.ModelRegistry.contract_type)
-        return ModelRegistry(contract, found.block)
+        return ModelRegistry(*self._deployed("ModelRegistry"))
 
-    @cached_property
-    def _own_registry(self) -> ModelRegistry:
-        return self.deploy(self.account(None, Role.ADMIN))[0]
+    def provenance_log(self) -> ProvenanceLog:
+        """The deployed log, as `registry`.
+
+        Raises:
+            NoDeployment: there is none on this chain.
+        """
+        return ProvenanceLog(*self._deployed("ProvenanceLog"))
 
     def deploy(self, sender: AccountAPI) -> tuple[ModelRegistry, Deployment]:
-        """Deploy a new registry and describe it; a lasting chain's record is written.
+        """Deploy a registry beside those that are there, under a salt of its own, and describe it.
+
+        A lasting chain's record is written.
 
         Raises:
             NoDeployment: the code is not on the chain afterwards.
             ModelproofError: there is no place for the record.
         """
-        if self.is_lasting:
-            deployments.recorded(self)  # before anything is spent
-        with paying(sender):
-            contract = sender.deploy(project.ModelRegistry)
-        receipt = contract.creation_metadata.receipt
-        deployment = Deployment(
-            contract="ModelRegistry",
-            address=str(contract.address),
-            code_hash=deployments.hash_code(self.code(contract.address)),
-            block=receipt.block_number,
-            transaction=receipt.txn_hash,
-            deployer=sender.address,
-            abi=json.loads(contract.contract_type.model_dump_json())["abi"],
-        )
-        if self.is_lasting:
-            deployments.save(deployment, self)
-        return ModelRegistry(contract, deployment.block), deployment
+        salt = secrets.token_bytes(32)
+        done = deploying.deploy(self, "ModelRegistry", sender, salt, again=True)
+        return ModelRegistry(*_instance(done.deployment)), done.deployment
+
+    def _deployed(self, contract: str) -> tuple[ContractInstance, int]:
+        if not self.is_lasting:
+            return self._own(contract)
+        found = deployments.load(contract, self)
+        deploying.check_interface(found)
+        return _instance(found)
+
+    def _own(self, contract: str) -> tuple[ContractInstance, int]:
+        """On a chain that ends with the process, a contract that is deployed once it is needed."""
+        if contract not in self._own_contracts:
+            made = self.account(None, Role.ADMIN).deploy(getattr(project, contract))
+            block = made.creation_metadata.receipt.block_number
+            self._own_contracts[contract] = made, block
+        return self._own_contracts[contract]
 
     def account(self, name: str | None, role: Role) -> AccountAPI:
         """The account to act from, by its alias in Ape's keystore.
@@ -189,6 +194,14 @@ class Session:
         if not index.isdecimal() or int(index) >= len(accounts.test_accounts):
             raise NoAccount(f"{name} is no test account: use test:0 to test:9.")
         return accounts.test_accounts[int(index)]
+
+
+def _instance(deployment: Deployment) -> tuple[ContractInstance, int]:
+    """A contract that is on record, and the block that its events begin at."""
+    # not by Ape's own way, which would mix in what it remembers of this address: the contract of a
+    # chain that has started over
+    kind = getattr(project, deployment.contract).contract_type
+    return ContractInstance(deployment.address, kind), deployment.block
 
 
 @contextmanager

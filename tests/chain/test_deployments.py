@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ from ml.chain.session import Session, connect
 from ml.errors import ModelproofError
 from tests.contracts.story import Cast
 
-from .places import network_at
+from .places import kept_apart, network_at
 
 OTHER_CODE = "0x6000"
+SINCE_FORMAT_2 = ("factory", "salt", "init_code_hash", "compiler", "compiler_input_sha256")
 
 
 @pytest.fixture
@@ -35,6 +38,21 @@ def file(session: Session) -> Path:
 def recorded(registry: ModelRegistry, file: Path) -> dict[str, Any]:
     """The file after one deployment."""
     return json.loads(file.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def once(node: AnvilNode, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The file after a deployment that many tests share: what is wrong with it is seen unused."""
+    with kept_apart(tmp_path_factory.mktemp("once")), connect(network_at(node)) as session:
+        session.deploy(ape.accounts.test_accounts[0])
+        return json.loads(deployments.path_for(session.chain_id).read_bytes())
+
+
+@pytest.fixture
+def malformed(once: dict[str, Any], file: Path) -> dict[str, Any]:
+    """A copy of it for this test to change, and a folder for the result."""
+    file.parent.mkdir()
+    return copy.deepcopy(once)
 
 
 @pytest.fixture
@@ -111,12 +129,26 @@ def test_record_saved_twice_does_not_replace_itself(
     assert deployments.load("ModelRegistry", session) == saved
 
 
-def test_record_from_before_former_ones_were_kept_is_read(
+def test_former_ones_stay_where_the_same_contract_is_recorded_anew(
+    session: Session, cast: Cast, registry: ModelRegistry
+) -> None:
+    session.deploy(cast.deployer)
+    saved = deployments.load("ModelRegistry", session)
+    deployments.save(replace(saved, former=()), session)
+    assert deployments.load("ModelRegistry", session) == saved
+    assert saved.former[0].address == registry.address
+
+
+def test_record_of_the_first_format_is_read(
     session: Session, registry: ModelRegistry, recorded: dict[str, Any], file: Path
 ) -> None:
-    del recorded["contracts"]["ModelRegistry"]["former"]
-    file.write_text(json.dumps(recorded))
+    record = recorded["contracts"]["ModelRegistry"]
+    for field in ("former", *SINCE_FORMAT_2):
+        del record[field]
+    file.write_text(json.dumps({**recorded, "format": 1}))
     assert session.registry().address == registry.address
+    found = deployments.load("ModelRegistry", session)
+    assert [getattr(found, field) for field in SINCE_FORMAT_2] == [None] * len(SINCE_FORMAT_2)
 
 
 def test_what_ape_remembers_of_an_address_is_not_taken_for_the_registry(
@@ -222,10 +254,10 @@ def test_file_that_holds_no_records_is_refused(session: Session, file: Path, tex
 
 
 def test_file_of_a_later_format_is_refused(
-    session: Session, recorded: dict[str, Any], file: Path
+    session: Session, malformed: dict[str, Any], file: Path
 ) -> None:
-    file.write_text(json.dumps({**recorded, "format": 2}))
-    with pytest.raises(ModelproofError, match="not a deployments file of format 1"):
+    file.write_text(json.dumps({**malformed, "format": 3}))
+    with pytest.raises(ModelproofError, match="not a deployments file of format 2"):
         session.registry()
 
 
@@ -239,6 +271,9 @@ def test_file_of_a_later_format_is_refused(
         ("block", -1),
         ("block", True),
         ("code_hash", None),
+        ("contract", None),
+        ("transaction", 5),
+        *((field, 5) for field in ("deployer", *SINCE_FORMAT_2)),
         ("abi", {}),
         ("unheard", "of"),
         ("former", None),
@@ -250,28 +285,28 @@ def test_file_of_a_later_format_is_refused(
     ],
 )
 def test_record_with_a_wrong_field_is_refused(
-    session: Session, recorded: dict[str, Any], file: Path, field: str, value: object
+    session: Session, malformed: dict[str, Any], file: Path, field: str, value: object
 ) -> None:
-    recorded["contracts"]["ModelRegistry"][field] = value
-    file.write_text(json.dumps(recorded))
-    with pytest.raises(ModelproofError, match="not a deployments file of format 1: restore it"):
+    malformed["contracts"]["ModelRegistry"][field] = value
+    file.write_text(json.dumps(malformed))
+    with pytest.raises(ModelproofError, match="not a deployments file of format 2: restore it"):
         session.registry()
 
 
 def test_record_without_a_field_is_refused(
-    session: Session, recorded: dict[str, Any], file: Path
+    session: Session, malformed: dict[str, Any], file: Path
 ) -> None:
-    del recorded["contracts"]["ModelRegistry"]["block"]
-    file.write_text(json.dumps(recorded))
+    del malformed["contracts"]["ModelRegistry"]["block"]
+    file.write_text(json.dumps(malformed))
     with pytest.raises(ModelproofError, match="not a deployments file"):
         session.registry()
 
 
 def test_record_of_other_contracts_only_asks_for_a_deployment(
-    session: Session, recorded: dict[str, Any], file: Path
+    session: Session, malformed: dict[str, Any], file: Path
 ) -> None:
-    recorded["contracts"]["Other"] = recorded["contracts"].pop("ModelRegistry")
-    file.write_text(json.dumps(recorded))
+    malformed["contracts"]["Other"] = malformed["contracts"].pop("ModelRegistry")
+    file.write_text(json.dumps(malformed))
     with pytest.raises(NoDeployment, match="has no record of ModelRegistry"):
         session.registry()
 

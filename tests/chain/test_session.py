@@ -70,12 +70,13 @@ def test_public_chain_is_no_development_chain(sepolia: Session) -> None:
 
 
 @pytest.mark.parametrize("network", ["local", "ethereum:local"])
-def test_chain_that_ends_with_the_command_has_a_registry_and_no_record(
+def test_chain_that_ends_with_the_command_has_contracts_and_no_record(
     tmp_path: Path, network: str
 ) -> None:
     with kept_apart(tmp_path), connect(network) as session:
         assert not session.is_lasting
         assert session.registry().address == session.registry().address
+        assert session.provenance_log().address == session.provenance_log().address
         assert not path_for(session.chain_id).exists()
 
 

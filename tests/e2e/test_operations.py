@@ -238,20 +238,45 @@ def test_policy_that_cannot_be_is_refused(
     assert chain.model("unchanged").policy == PRESETS["unlimited"]
 
 
-# --- The registry ---------------------------------------------------------------------------------
+# --- The contracts --------------------------------------------------------------------------------
 
 
-def test_registry_in_use_is_replaced_only_on_purpose(run: Run, tmp_path: Path) -> None:
+def test_contracts_in_use_are_kept_unless_others_are_asked_for(run: Run, tmp_path: Path) -> None:
     elsewhere = {"MODELPROOF_DEPLOYMENTS": str(tmp_path)}
-    first = run("deploy", **elsewhere)
-    refused = run("deploy", **elsewhere, exit_code=2)
-    assert first["address"] in refused
-    assert "--again" in refused
-    second = run("deploy", "--again", **elsewhere)
-    assert second["address"] != first["address"]
-    record = json.loads((tmp_path / "31337.json").read_bytes())["contracts"]["ModelRegistry"]
-    assert record["address"] == second["address"]
-    assert record["former"] == [{key: first[key] for key in ("address", "block", "transaction")}]
+    first = run("deploy", **elsewhere)["contracts"]
+    kept = run("deploy", **elsewhere)["contracts"]
+    second = run("deploy", "--salt", "another", **elsewhere)["contracts"]
+    record = json.loads((tmp_path / "31337.json").read_bytes())["contracts"]
+    assert record.keys() == first.keys() == {"ModelRegistry", "ProvenanceLog"}
+    for name in record:
+        assert (kept[name]["how"], kept[name]["address"]) == ("kept", first[name]["address"])
+        assert second[name]["how"] == "deployed"
+        assert record[name]["address"] == second[name]["address"] != first[name]["address"]
+        place = {key: first[name][key] for key in ("address", "block", "transaction")}
+        assert record[name]["former"] == [place]
+
+
+def test_contract_of_others_is_used_once_it_is_adopted(run: Run, tmp_path: Path) -> None:
+    theirs = run("deploy", MODELPROOF_DEPLOYMENTS=str(tmp_path / "theirs"))["contracts"]
+    ours = {"MODELPROOF_DEPLOYMENTS": str(tmp_path / "ours")}
+    address = theirs["ModelRegistry"]["address"]
+    adopted = run("deploy", "--adopt", address, **ours)["contracts"]
+    assert adopted == {"ModelRegistry": {**theirs["ModelRegistry"], "how": "found", "gas_used": 0}}
+    assert run("history", **ours) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--adopt", "0x" + "12" * 20), "there is no code at 0x1212"),
+        (("--adopt", "test:0", "--again"), "leave --salt and --again out"),
+        (("--block", "1"), "name one"),
+    ],
+)
+def test_deployment_that_cannot_be_is_refused(
+    run: Run, arguments: tuple[str, ...], reason: str
+) -> None:
+    assert reason in run("deploy", *arguments, exit_code=2)
 
 
 def test_console_has_the_registry_at_hand(chain: Chain, environment: dict[str, str]) -> None:
