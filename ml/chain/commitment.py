@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from eth_abi.abi import encode
 
+from ml.artifact import abi
 from ml.artifact.keccak import keccak256
-from ml.chain.records import Details, Role
+from ml.chain.records import Details, Role, Signature
 from ml.chain.types import COMMITMENT_BYTES
 from ml.chain.values import text_bytes
 
@@ -55,6 +56,20 @@ def details_hash(
 def commitment(test_set: bytes, weights: bytes, details: bytes) -> bytes:
     """The full commitment of a version, 32 bytes; the chain keeps the first 25."""
     return keccak256(test_set + weights + details)
+
+
+def update_leaf(client: str, struct_hash: bytes, signature: Signature) -> bytes:
+    """The leaf of a client's signed update under its version's root ``updates``.
+
+    Hashed twice, as OpenZeppelin's StandardMerkleTree does with (address, bytes32, bytes32,
+    bytes32): see `ml.artifact.merkle`.
+
+    Args:
+        client: its address
+        struct_hash: of the update, by EIP-712: `ml.chain.signing.update_hash`
+        signature: the client's
+    """
+    return keccak256(keccak256(abi.encode(int(client, 16), struct_hash, signature.r, signature.vs)))
 
 
 def matches(recorded: bytes, full: bytes) -> bool:

@@ -49,6 +49,16 @@ class DeployedContract:
         """Where the contract stands."""
         return str(self.contract.address)
 
+    @property
+    def chain_id(self) -> int:
+        """Of the chain that it stands on (EIP-155)."""
+        return int(self.contract.provider.chain_id)
+
+    def block_time(self, block: int | None = None) -> int:
+        """When a block was made, the latest if none is named, in seconds since 1970."""
+        found = self.contract.provider.get_block("latest" if block is None else block)
+        return int(found.timestamp)
+
     def _call(self, function: str, *arguments: Any) -> Any:
         """Read: a free call, on the latest block."""
         return self._try(function, arguments, {})

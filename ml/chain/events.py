@@ -6,7 +6,7 @@ version's commitment in ``verification``, and all of a model's against its head 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,15 @@ class Validated:
     metrics: str
     block: int
     transaction: str
+    signers: tuple[str, ...] = ()
+    """Where several validators signed, those; then ``validator`` is who sent their signatures."""
+    deadline: int = 0
+    """Until when their signatures were good, in seconds since 1970."""
+
+    @property
+    def validators(self) -> tuple[str, ...]:
+        """Whose word it is."""
+        return self.signers or (self.validator,)
 
 
 def read(
@@ -97,20 +106,28 @@ def registered(events: Iterable[Event]) -> list[Registered]:
 
 def validated(events: Iterable[Event]) -> list[Validated]:
     """The validations among some events, in order."""
-    return [
-        Validated(
-            version=event.arguments["version"],
-            validator=str(event.arguments["validator"]),
-            accuracy=event.arguments["accuracy"],
-            training_accuracy=event.arguments["trainingAccuracy"],
-            verdict=Verdict(event.arguments["verdict"]),
-            metrics=event.arguments["metrics"],
-            block=event.block,
-            transaction=event.transaction,
-        )
-        for event in events
-        if event.name == "VersionValidated"
-    ]
+    found = []
+    quorum: Mapping[str, Any] = {}
+    for event in events:
+        said = event.arguments
+        if event.name == "VersionValidated":
+            found.append(
+                Validated(
+                    version=said["version"],
+                    validator=str(said["validator"]),
+                    accuracy=said["accuracy"],
+                    training_accuracy=said["trainingAccuracy"],
+                    verdict=Verdict(said["verdict"]),
+                    metrics=said["metrics"],
+                    block=event.block,
+                    transaction=event.transaction,
+                    signers=tuple(map(str, quorum.get("signers", ()))),
+                    deadline=quorum.get("deadline", 0),
+                )
+            )
+        # it comes immediately before the validation that it is about
+        quorum = said if event.name == "QuorumReached" else {}
+    return found
 
 
 def _details(fields: Any) -> Details:

@@ -1,64 +1,41 @@
-"""The operations on a model's line of versions: what each one does, and when it is refused.
+"""The operations on a model's versions: what each one does, and when it is refused.
 
 The registry's state machine a second time, written apart from the contract, which decides.
 Everything here is pure: a ``Line`` goes in and a new one comes out, or ``PolicyRefused`` is raised
-with the first check that failed. Roles, the commitment's hashes, contributors and validators'
-signatures are the contract's business and not modelled.
+with the first check that failed, in the order in which the contract makes them. Roles, texts, the
+commitment's hashes, contributors and the validity of signatures are the contract's business and not
+modelled.
+
+The versions of a strict model are one line, each made from the current one. Those of an open model
+are candidates, of which several may wait.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum, auto
-from typing import Final, NoReturn
+from itertools import pairwise
+from typing import Final
 
-from ml.chain.policy import PRESETS, Judgement, check, is_whole, judge
+from ml.chain.judgement import Judgement
+from ml.chain.line_refusals import Refusal, refuse
+from ml.chain.policy import PRESETS, check, is_whole, judge
 from ml.chain.types import (
     COMMITMENT_BYTES,
     MAX_PPM,
     CompletionReason,
+    ModelKind,
     ModelState,
     Policy,
     Status,
     VersionRecord,
 )
-from ml.errors import ModelproofError
+
+MAX_WAITING: Final = 255
+"""How many versions of an open model may wait: the chain keeps 8 bits of it."""
 
 NO_RECORD: Final = VersionRecord(bytes(COMMITMENT_BYTES), parent=0, accuracy=0, status=Status.NONE)
 """What stands where there is no version: all zero, as the chain's storage reads."""
-
-
-class Refusal(StrEnum):
-    """The check that an operation failed.
-
-    An operation makes its checks in the order in which they stand here.
-    """
-
-    COMPLETED = auto()
-    PENDING = auto()
-    WRONG_VERSION = auto()
-    WRONG_PARENT = auto()
-    WRONG_ITERATION = auto()
-    WRONG_EPOCH = auto()
-    NOT_PENDING = auto()
-    OUT_OF_RANGE = auto()
-    QUORUM_NOT_MET = auto()
-    NOT_A_TARGET = auto()
-    ALREADY_CURRENT = auto()
-    NOTHING_PENDING = auto()
-    NOT_COMPLETED = auto()
-    MAX_ITERATIONS_REACHED = auto()
-    NOT_PASSED = auto()
-    VERSION_IN_USE = auto()
-
-
-class PolicyRefused(ModelproofError):
-    """The operation would revert; ``reason`` is the first check that it fails."""
-
-    def __init__(self, reason: Refusal, sentence: str) -> None:
-        """Keep the reason beside the sentence that people read."""
-        super().__init__(sentence)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +47,26 @@ class Line:
     versions: tuple[VersionRecord, ...] = ()
     """The record of version n stands at n - 1."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is a registry of candidates."""
+        return self.state.kind is ModelKind.OPEN
+
+    @property
+    def waiting(self) -> list[int]:
+        """The versions that wait for their validation, in order."""
+        numbered = enumerate(self.versions, start=1)
+        return [version for version, record in numbered if record.status is Status.PENDING]
+
     def record(self, version: int) -> VersionRecord:
         """The record of a version; ``NO_RECORD`` where there is none."""
         return self.versions[version - 1] if 1 <= version <= len(self.versions) else NO_RECORD
 
 
-def create(policy: Policy) -> Line:
+def create(policy: Policy, kind: ModelKind = ModelKind.STRICT) -> Line:
     """A new model under this policy. Raises ``InvalidPolicy``."""
-    check(policy)
-    return Line(policy)
+    check(policy, kind)
+    return Line(policy, ModelState(kind=kind))
 
 
 def register(
@@ -89,20 +77,39 @@ def register(
     epoch: int,
     commitment: bytes = NO_RECORD.commitment,
 ) -> Line:
-    """Make a new version pending; neither current nor best moves.
+    """Let a new version wait for its validation; neither current nor best moves.
 
-    All four numbers must be the ones that follow from the current state, so that a late, replayed
-    or stray registration is refused. ``commitment`` (25 bytes) is kept and decides nothing.
+    In a strict model all four numbers must be the ones that follow from the current state, so that
+    a late, replayed or stray registration is refused. In an open one the parent is any version that
+    has passed, or 0, and there is neither iteration nor epoch. ``commitment`` (25 bytes) is kept
+    and decides nothing.
     """
     state = line.state
     _refuse_if_completed(state)
-    _refuse_if_pending(state)
-    _expect(Refusal.WRONG_VERSION, "version", version, state.latest + 1)
-    _expect(Refusal.WRONG_PARENT, "parent", parent, state.current)
-    _expect(Refusal.WRONG_ITERATION, "iteration", iteration, state.iteration + 1)
-    _expect(Refusal.WRONG_EPOCH, "epoch", epoch, state.epoch)
+    if line.is_open:
+        if state.waiting >= MAX_WAITING:
+            refuse(
+                Refusal.TOO_MANY_WAITING,
+                f"{MAX_WAITING} versions wait; validate or discard one first.",
+                max=MAX_WAITING,
+            )
+        due = (state.latest + 1, parent, 0, 0)
+    else:
+        if state.pending:
+            refuse(
+                Refusal.PENDING,
+                f"Version {state.pending} is pending; validate or discard it first.",
+                version=state.pending,
+            )
+        due = (state.latest + 1, state.current, state.iteration + 1, state.epoch)
+    _expect(Refusal.WRONG_VERSION, "version", version, due[0])
+    _expect(Refusal.WRONG_PARENT, "parent", parent, due[1])
+    if line.is_open and parent:
+        _passed(line, parent)
+    _expect(Refusal.WRONG_ITERATION, "iteration", iteration, due[2])
+    _expect(Refusal.WRONG_EPOCH, "epoch", epoch, due[3])
     record = VersionRecord(commitment, parent, 0, Status.PENDING)
-    after = replace(state, latest=version, pending=version)
+    after = replace(state, latest=version, waiting=state.waiting + 1)
     return replace(line, state=after, versions=(*line.versions, record))
 
 
@@ -112,33 +119,84 @@ def validate(
     accuracy_ppm: int,
     training_accuracy_ppm: int = 0,
     accepted: bool = True,
-    *,
-    validators: int = 1,
 ) -> tuple[Line, Judgement]:
-    """Judge the pending version, as ``judge`` says, and record its accuracy and what became of it.
+    """Judge a version that waits by the word of one validator, and record what became of it."""
+    quorum = line.policy.quorum
+    if quorum > 1:
+        refuse(
+            Refusal.QUORUM_REQUIRED,
+            f"The policy asks for {quorum} validators; gather their signatures.",
+            quorum=quorum,
+        )
+    return _judged(line, version, accuracy_ppm, training_accuracy_ppm, accepted)
 
-    ``validators`` is how many agree on these very values; the plain call is one.
+
+def validate_by_quorum(
+    line: Line,
+    version: int,
+    accuracy_ppm: int,
+    training_accuracy_ppm: int = 0,
+    accepted: bool = True,
+    *,
+    signers: Sequence[str],
+    deadline: int,
+    time: int,
+) -> tuple[Line, Judgement]:
+    """Judge a version that waits by the word of as many validators as the policy asks for.
+
+    Args:
+        line: the model
+        version: which of its versions
+        accuracy_ppm: what all of them signed, as the next two
+        training_accuracy_ppm: of the version, 0 if unknown
+        accepted: False is a refusal on other grounds than accuracy
+        signers: addresses of those who signed, in the order of their signatures
+        deadline: that they signed, in seconds since 1970
+        time: of the block, in seconds since 1970
     """
+    if time > deadline:
+        refuse(
+            Refusal.EXPIRED,
+            f"The evaluation was good until {deadline}, and it is {time}; sign it again.",
+            deadline=deadline,
+            time=time,
+        )
+    quorum = line.policy.quorum
+    if len(signers) != quorum:
+        refuse(
+            Refusal.WRONG_SIGNATURE_COUNT,
+            f"{len(signers)} validators signed, and the policy asks for exactly {quorum}.",
+            given=len(signers),
+            quorum=quorum,
+        )
+    for previous, signer in pairwise(signers):
+        if int(previous, 16) >= int(signer, 16):
+            refuse(
+                Refusal.SIGNERS_NOT_ASCENDING,
+                f"{signer} comes after {previous}; sort the signatures by address, one of each.",
+                previous=previous,
+                signer=signer,
+            )
+    return _judged(line, version, accuracy_ppm, training_accuracy_ppm, accepted)
+
+
+def _judged(
+    line: Line, version: int, accuracy_ppm: int, training_accuracy_ppm: int, accepted: bool
+) -> tuple[Line, Judgement]:
     state = line.state
     _refuse_if_completed(state)
-    if version != state.pending or version == 0:
-        pending = f"version {state.pending}" if state.pending else "none"
-        _refuse(Refusal.NOT_PENDING, f"Version {version} is not pending; {pending} is.")
+    _refuse_unless_waiting(line, version)
     for name, value in (("accuracy", accuracy_ppm), ("training accuracy", training_accuracy_ppm)):
         if not is_whole(value, 0, MAX_PPM):
-            _refuse(
+            refuse(
                 Refusal.OUT_OF_RANGE,
                 f"The {name} of version {version} is {value!r}; "
                 f"give a whole number of ppm from 0 to {MAX_PPM:,}.",
+                accuracy=value,
+                max=MAX_PPM,
             )
-    if validators < line.policy.quorum:
-        _refuse(
-            Refusal.QUORUM_NOT_MET,
-            f"Version {version} has the word of {validators} of {line.policy.quorum} validators; "
-            "gather the others' first.",
-        )
     judgement = judge(state, line.policy, version, accuracy_ppm, training_accuracy_ppm, accepted)
-    status = Status.FAILED if judgement.rolled_back else Status.PASSED
+    status = Status.FAILED if judgement.verdict.fails else Status.PASSED
     record = replace(line.record(version), accuracy=accuracy_ppm, status=status)
     return replace(_with_record(line, version, record), state=judgement.state), judgement
 
@@ -146,36 +204,41 @@ def validate(
 def rollback(line: Line, target: int) -> Line:
     """Go back by hand to a version that passed, on the active line or not, or to none (0).
 
-    A pending version is discarded. A completed model stays completed.
+    What waits in a strict model is discarded, and goes on waiting in an open one. A completed model
+    stays completed.
     """
     state = line.state
-    if target != 0 and line.record(target).status is not Status.PASSED:
-        _refuse(Refusal.NOT_A_TARGET, f"{_standing(line, target)}; name one that passed, or 0.")
     if target == state.current == state.best:
-        _refuse(Refusal.ALREADY_CURRENT, f"Version {target} is current and best already.")
-    line = _without_pending(line)
-    after = replace(
-        line.state,
-        current=target,
-        best=target,
-        best_accuracy=line.record(target).accuracy,
-        below_best=0,
-        since_progress=0,
-        epoch=state.epoch + 1,
-    )
+        refuse(
+            Refusal.ALREADY_CURRENT,
+            f"Version {target} is current and best already.",
+            version=target,
+        )
+    if target:
+        _passed(line, target)
+    accuracy = line.record(target).accuracy
+    if not line.is_open:
+        line = _without_pending(line)
+    after = replace(line.state, current=target, best=target, best_accuracy=accuracy)
+    if not line.is_open:
+        after = replace(after, below_best=0, since_progress=0, epoch=state.epoch + 1)
     return replace(line, state=after)
 
 
-def discard(line: Line) -> Line:
-    """Give up the pending version: its iteration is free again, its number is not."""
-    if line.state.pending == 0:
-        _refuse(Refusal.NOTHING_PENDING, "No version is pending, so there is none to discard.")
-    line = _without_pending(line)
-    return replace(line, state=replace(line.state, epoch=line.state.epoch + 1))
+def discard(line: Line, version: int) -> Line:
+    """Give up a version that waits: its number is not used again, its iteration is."""
+    _refuse_unless_waiting(line, version)
+    record = replace(line.record(version), status=Status.DISCARDED)
+    state = replace(line.state, waiting=line.state.waiting - 1)
+    if not line.is_open:
+        state = replace(state, epoch=state.epoch + 1)
+    return replace(_with_record(line, version, record), state=state)
 
 
 def complete(line: Line) -> Line:
-    """End training by hand, at best; a pending version is discarded."""
+    """End the training of a strict model by hand, at best; a pending version is discarded."""
+    if line.is_open:
+        refuse(Refusal.OPEN, "The model is open: it has no training that could end.")
     _refuse_if_completed(line.state)
     line = _without_pending(line)
     after = replace(line.state, current=line.state.best, completed=CompletionReason.MANUAL)
@@ -186,11 +249,13 @@ def reopen(line: Line) -> Line:
     """Take a completed model back into training with its counters at zero."""
     state, limit = line.state, line.policy.max_iterations
     if not state.completed:
-        _refuse(Refusal.NOT_COMPLETED, "The model is not completed, so it needs no reopening.")
+        refuse(Refusal.NOT_COMPLETED, "The model is not completed, so it needs no reopening.")
     if state.iteration >= limit > 0:
-        _refuse(
-            Refusal.MAX_ITERATIONS_REACHED,
+        refuse(
+            Refusal.ITERATIONS_EXHAUSTED,
             f"Iteration {state.iteration} has reached max_iterations, {limit}; raise it first.",
+            iteration=state.iteration,
+            maxIterations=limit,
         )
     after = replace(
         state,
@@ -205,22 +270,34 @@ def reopen(line: Line) -> Line:
 
 def revoke(line: Line, version: int) -> Line:
     """Withdraw for ever a version that passed and is neither current nor best."""
-    record = line.record(version)
-    if record.status is not Status.PASSED:
-        _refuse(Refusal.NOT_PASSED, f"{_standing(line, version)}; only one that passed is revoked.")
-    if version in (line.state.current, line.state.best):
-        _refuse(Refusal.VERSION_IN_USE, f"Version {version} is current or best; roll back first.")
+    record = _passed(line, version)
+    state = line.state
+    if version in (state.current, state.best):
+        refuse(
+            Refusal.VERSION_IN_USE,
+            f"Version {version} is current or best; roll back first.",
+            version=version,
+            current=state.current,
+            best=state.best,
+        )
     return _with_record(line, version, replace(record, status=Status.REVOKED))
 
 
 def set_policy(line: Line, policy: Policy) -> Line:
     """Change the policy; counters keep their values and meet the new limits at the next validation.
 
-    Refused while a version is pending: it is judged by the policy under which it was registered.
-    Raises ``InvalidPolicy``.
+    Refused while a version waits: it is judged by the policy under which it was registered. Raises
+    ``InvalidPolicy``.
     """
-    _refuse_if_pending(line.state)
-    check(policy)
+    waiting = line.state.waiting
+    if waiting:
+        refuse(
+            Refusal.VERSIONS_WAIT,
+            f"Versions that wait to be judged by the policy: {waiting}; "
+            "validate or discard them first.",
+            waiting=waiting,
+        )
+    check(policy, line.state.kind)
     return replace(line, policy=policy)
 
 
@@ -232,45 +309,71 @@ def on_active_line(line: Line, version: int) -> bool:
     return at == version > 0
 
 
-def _without_pending(line: Line) -> Line:
-    """The line with its pending version, if any, discarded."""
-    version = line.state.pending
-    if version == 0:
-        return line
-    line = _with_record(line, version, replace(line.record(version), status=Status.DISCARDED))
-    return replace(line, state=replace(line.state, pending=0))
+def _passed(line: Line, version: int) -> VersionRecord:
+    """The record of a version that has passed."""
+    record = line.record(version)
+    if record.status is Status.NONE:
+        refuse(Refusal.UNKNOWN_VERSION, f"There is no version {version}.", version=version)
+    if record.status is not Status.PASSED:
+        refuse(
+            Refusal.NOT_PASSED,
+            f"Version {version}'s status is {record.status.name.lower()}; name one that passed.",
+            version=version,
+            status=record.status,
+        )
+    return record
 
 
-def _with_record(line: Line, version: int, record: VersionRecord) -> Line:
-    versions = (*line.versions[: version - 1], record, *line.versions[version:])
-    return replace(line, versions=versions)
-
-
-def _refuse(reason: Refusal, sentence: str) -> NoReturn:
-    raise PolicyRefused(reason, sentence)
+def _refuse_unless_waiting(line: Line, version: int) -> None:
+    pending = line.state.pending
+    status = line.record(version).status
+    if line.is_open and status is Status.NONE:
+        refuse(Refusal.UNKNOWN_VERSION, f"There is no version {version}.", version=version)
+    if line.is_open and status is not Status.PENDING:
+        refuse(
+            Refusal.NOT_PENDING,
+            f"Version {version} does not wait; its status is {status.name.lower()}.",
+            version=version,
+            pending=0,
+        )
+    if not line.is_open and (version != pending or version == 0):
+        named = f"version {pending}" if pending else "none"
+        refuse(
+            Refusal.NOT_PENDING,
+            f"Version {version} is not pending; {named} is.",
+            version=version,
+            pending=pending,
+        )
 
 
 def _refuse_if_completed(state: ModelState) -> None:
     if state.completed:
         reason = state.completed.name.lower().replace("_", " ")
-        _refuse(Refusal.COMPLETED, f"The model is completed ({reason}); reopen it first.")
-
-
-def _refuse_if_pending(state: ModelState) -> None:
-    if state.pending:
-        _refuse(
-            Refusal.PENDING,
-            f"Version {state.pending} is pending; validate or discard it first.",
+        refuse(
+            Refusal.COMPLETED,
+            f"The model is completed ({reason}); reopen it first.",
+            cause=state.completed,
         )
 
 
 def _expect(reason: Refusal, name: str, given: int, expected: int) -> None:
     if given != expected:
-        _refuse(reason, f"The {name} given is {given}, and the model's state calls for {expected}.")
+        refuse(
+            reason,
+            f"The {name} given is {given}, and the model's state calls for {expected}.",
+            **{name: given, "expected": expected},
+        )
 
 
-def _standing(line: Line, version: int) -> str:
-    status = line.record(version).status
-    if status is Status.NONE:
-        return f"There is no version {version}"
-    return f"Version {version}'s status is {status.name.lower()}"
+def _without_pending(line: Line) -> Line:
+    """A strict line with its pending version, if any, discarded."""
+    version = line.state.pending
+    if version == 0:
+        return line
+    line = _with_record(line, version, replace(line.record(version), status=Status.DISCARDED))
+    return replace(line, state=replace(line.state, waiting=0))
+
+
+def _with_record(line: Line, version: int, record: VersionRecord) -> Line:
+    versions = (*line.versions[: version - 1], record, *line.versions[version:])
+    return replace(line, versions=versions)

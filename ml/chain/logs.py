@@ -11,7 +11,7 @@ from eth_abi.exceptions import DecodingError
 
 from ml.artifact.keccak import keccak256
 from ml.chain import values
-from ml.chain.types import CompletionReason, Verdict
+from ml.chain.types import CompletionReason, ModelKind, Verdict
 from ml.errors import NotVerified
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Topics = Sequence[str | None]
 """A filter: 0x and hex for each topic that has to be this one, None for any (eth_getLogs)."""
 
 _ENUMS: Final[Mapping[str, type[IntEnum]]] = {
-    f"enum {kind.__name__}": kind for kind in (CompletionReason, Verdict)
+    f"enum {kind.__name__}": kind for kind in (CompletionReason, ModelKind, Verdict)
 }
 
 

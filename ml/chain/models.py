@@ -63,6 +63,21 @@ def resolve(registry: ModelRegistry, text: str) -> NamedModel:
     )
 
 
+def by_id(registry: ModelRegistry, model: bytes) -> NamedModel:
+    """The model with this id, which the registry is known to have.
+
+    Raises:
+        NotVerified: the node has no creation of it, or one that is not what its id was made of.
+    """
+    creations = events.read(registry, model=model, name="ModelCreated")
+    if not creations:
+        raise NotVerified(
+            f"the node has no creation of model 0x{model.hex()}, which is on record: ask another"
+            " node."
+        )
+    return named(creations[0])
+
+
 def named(event: Event) -> NamedModel:
     """The model that a ModelCreated event is about.
 

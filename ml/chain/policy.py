@@ -1,29 +1,22 @@
-"""The rollback and completion policy: how a validation is judged, predicted and explained.
+"""The policy of a model: which ones there are, how a validation is judged, predicted and explained.
 
 The contract decides; this second implementation, written apart from it, predicts the same state
-and puts the verdict into words. Everything here is pure. What happens around a validation (who may
-be registered, going back by hand, completing, reopening) is in ``ml.chain.line``.
+and puts the verdict into words. Everything here is pure. The rules themselves are in
+``strict_policy`` and ``open_policy``; what happens around a validation (who may be registered,
+going back by hand, completing, reopening) is in ``ml.chain.line``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from ml.chain.types import (
-    MAX_PPM,
-    CompletionReason,
-    ModelState,
-    Policy,
-    Verdict,
-    format_ppm,
-)
+from ml.chain import open_policy, strict_policy
+from ml.chain.judgement import Judgement
+from ml.chain.strict_policy import MAX_COUNTER
+from ml.chain.types import MAX_PPM, ModelKind, ModelState, Policy
 from ml.errors import ModelproofError
-
-MAX_COUNTER: Final = 65_535
-"""Where the counters of a model's state stop, and so the highest limit they can be held to."""
 
 MAX_ITERATION: Final = 2**32 - 1
 """The highest iteration, epoch and version number: the chain keeps 32 bits of each."""
@@ -34,9 +27,18 @@ PRESETS: Final[Mapping[str, Policy]] = MappingProxyType(
         "unlimited": Policy(
             max_drop=0, patience=0, convergence_patience=0, max_iterations=0, max_rollbacks=0
         ),
+        "open": Policy(
+            tolerance=0,
+            max_drop=0,
+            patience=0,
+            convergence_patience=0,
+            max_iterations=0,
+            max_rollbacks=0,
+        ),
     }
 )
-"""``thesis``, and ``unlimited`` for models trained elsewhere: every limit off."""
+"""``thesis``, ``unlimited`` for models trained elsewhere (every limit off), and ``open`` for open
+models (every limit off, and none set that they do not have)."""
 
 # Field: lowest and highest value. Every field of Policy but the yes-or-no one is here.
 _BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
@@ -58,27 +60,7 @@ class InvalidPolicy(ModelproofError):
     """A policy whose limits are out of range or contradict each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a validation does: the state after it, why, and the figures that were judged."""
-
-    state: ModelState
-    """The model's state after the validation."""
-    verdict: Verdict
-    """The rule that decided."""
-    completed: CompletionReason
-    """Why this validation completed training (NONE: it did not)."""
-    rolled_back: bool
-    """Whether the version failed, and the best is current again."""
-    version: int
-    """The version that was judged."""
-    accuracy_ppm: int
-    """Its accuracy, ppm."""
-    training_accuracy_ppm: int
-    """Its accuracy on its training data, ppm (0 if unknown)."""
-
-
-def check(policy: Policy) -> None:
+def check(policy: Policy, kind: ModelKind = ModelKind.STRICT) -> None:
     """Raise ``InvalidPolicy``, naming the values, unless the contract would accept this policy."""
     for name, (low, high) in _BOUNDS.items():
         value = getattr(policy, name)
@@ -99,6 +81,13 @@ def check(policy: Policy) -> None:
             f"target_accuracy, {policy.target_accuracy:,} ppm; lower min_accuracy, or raise "
             "target_accuracy or set it to 0 (off)."
         )
+    surplus = open_policy.excess(policy) if kind is ModelKind.OPEN else []
+    if surplus:
+        known = ", ".join(sorted(open_policy.LIMITS))
+        raise InvalidPolicy(
+            f"The policy sets {', '.join(surplus)}, which no open model has; leave all at 0 but "
+            f"{known}."
+        )
 
 
 def judge(
@@ -109,86 +98,14 @@ def judge(
     training_accuracy_ppm: int,
     accepted: bool,
 ) -> Judgement:
-    """Judge the validation of a model's pending version.
+    """Judge the validation of a version that waits, by the rules of the model's kind.
 
-    The caller has checked that ``version`` is pending in ``state`` and that both accuracies (ppm)
-    are in range; ``training_accuracy_ppm`` is 0 if unknown. ``accepted`` is False where the
-    validators refuse the version whatever its accuracy.
+    The caller has checked that ``version`` waits and that both accuracies (ppm) are in range;
+    ``training_accuracy_ppm`` is 0 if unknown. ``accepted`` is False where the validators refuse the
+    version whatever its accuracy.
     """
-    verdict = _verdict(state, policy, accuracy_ppm, accepted)
-    rolled_back = verdict >= Verdict.REJECTED
-    since_progress = _since_progress(state, policy, accuracy_ppm, verdict)
-    after = replace(
-        state, pending=0, iteration=state.iteration + 1, since_progress=since_progress, below_best=0
-    )
-    if rolled_back:
-        after = replace(
-            after,
-            current=state.best,
-            rollbacks=_plus_one(state.rollbacks),
-            epoch=state.epoch + 1,
-        )
-    elif verdict in (Verdict.FIRST_BEST, Verdict.NEW_BEST):
-        after = replace(after, current=version, best=version, best_accuracy=accuracy_ppm)
-    elif verdict is Verdict.PLATEAU:
-        after = replace(after, current=version)
-    else:
-        after = replace(after, current=version, below_best=_plus_one(state.below_best))
-
-    completed = _completion(after, policy, accuracy_ppm, training_accuracy_ppm, rolled_back)
-    if completed:
-        after = replace(after, current=after.best, completed=completed)
-    return Judgement(
-        after, verdict, completed, rolled_back, version, accuracy_ppm, training_accuracy_ppm
-    )
-
-
-def _verdict(state: ModelState, policy: Policy, accuracy: int, accepted: bool) -> Verdict:
-    """The policy's rules for a validation, in their order: the first that matches decides."""
-    drop = state.best_accuracy - accuracy
-    if not accepted:
-        return Verdict.REJECTED
-    if state.best == 0:
-        return Verdict.FIRST_BEST
-    if drop < 0:
-        return Verdict.NEW_BEST
-    if drop == 0:
-        return Verdict.PLATEAU
-    if accuracy < policy.min_accuracy <= state.best_accuracy:
-        return Verdict.BELOW_MINIMUM
-    if drop > policy.max_drop > 0:
-        return Verdict.SEVERE_DROP
-    if state.below_best + 1 >= policy.patience > 0:
-        return Verdict.PATIENCE_EXHAUSTED
-    return Verdict.CONCERN if drop > policy.tolerance else Verdict.DIP
-
-
-def _since_progress(state: ModelState, policy: Policy, accuracy: int, verdict: Verdict) -> int:
-    """Validations without progress, this one counted; a rejected one does not count at all."""
-    if verdict is Verdict.REJECTED:
-        return state.since_progress
-    if verdict is Verdict.FIRST_BEST:
-        return 0
-    if verdict is Verdict.NEW_BEST and accuracy - state.best_accuracy > policy.min_improvement:
-        return 0
-    return _plus_one(state.since_progress)
-
-
-def _completion(
-    after: ModelState, policy: Policy, accuracy: int, training_accuracy: int, rolled_back: bool
-) -> CompletionReason:
-    """The first reason to complete that holds in the state after the verdict."""
-    if rolled_back and after.rollbacks >= policy.max_rollbacks > 0:
-        return CompletionReason.ROLLBACK_LIMIT
-    if not rolled_back and accuracy >= policy.target_accuracy > 0:
-        return CompletionReason.TARGET_REACHED
-    if after.since_progress >= policy.convergence_patience > 0:
-        return CompletionReason.CONVERGED
-    if after.iteration >= policy.max_iterations > 0:
-        return CompletionReason.MAX_ITERATIONS
-    if not rolled_back and training_accuracy > accuracy + policy.max_gap and policy.max_gap > 0:
-        return CompletionReason.OVERTRAINING
-    return CompletionReason.NONE
+    decide = open_policy.judge if state.kind is ModelKind.OPEN else strict_policy.judge
+    return decide(state, policy, version, accuracy_ppm, training_accuracy_ppm, accepted)
 
 
 def explain(judgement: Judgement, before: ModelState, policy: Policy) -> str:
@@ -196,89 +113,10 @@ def explain(judgement: Judgement, before: ModelState, policy: Policy) -> str:
 
     ``before`` and ``policy`` are those that ``judge`` was given.
     """
-    after = judgement.state
-    if judgement.rolled_back:
-        effect = f"rolled back to {_name(after.current)}"
-    elif judgement.verdict in (Verdict.FIRST_BEST, Verdict.NEW_BEST):
-        effect = f"v{judgement.version} becomes the best"
-    elif judgement.completed:
-        effect = f"v{judgement.version} passes"
-    else:
-        effect = f"v{judgement.version} becomes current"
-    sentence = f"{_cause(judgement, before, policy)}: {effect}"
-    if judgement.completed:
-        why = _why_completed(judgement, policy)
-        sentence += f"; training is complete with {_name(after.current)}, {why}"
-    return sentence
-
-
-def _cause(judgement: Judgement, before: ModelState, policy: Policy) -> str:
-    """The measurement and the rule that it met."""
-    verdict = judgement.verdict
-    accuracy = f"accuracy {format_ppm(judgement.accuracy_ppm)} %"
-    best = f"the best, {format_ppm(before.best_accuracy)} % (v{before.best})"
-    drop = format_ppm(before.best_accuracy - judgement.accuracy_ppm)
-    if verdict is Verdict.REJECTED:
-        return f"v{judgement.version} was not accepted by its validators"
-    if verdict is Verdict.FIRST_BEST:
-        return f"{accuracy} has no best to compare with"
-    if verdict is Verdict.NEW_BEST:
-        return f"{accuracy} is above {best}"
-    if verdict is Verdict.PLATEAU:
-        return f"{accuracy} equals {best}"
-    if verdict is Verdict.BELOW_MINIMUM:
-        return (
-            f"{accuracy} is below the minimum of {format_ppm(policy.min_accuracy)} %, unlike {best}"
-        )
-    if verdict is Verdict.SEVERE_DROP:
-        limit = f"more than the {format_ppm(policy.max_drop)} allowed"
-        return f"{accuracy} is {drop} points below {best}, {limit}"
-    if verdict is Verdict.PATIENCE_EXHAUSTED:
-        return f"{accuracy} is the {_ordinal(before.below_best + 1)} in a row below {best}"
-    side = "beyond" if verdict is Verdict.CONCERN else "within"
-    tolerance = f"{side} the tolerance of {format_ppm(policy.tolerance)}"
-    return f"{accuracy} is {drop} points below {best}, {tolerance}"
-
-
-def _why_completed(judgement: Judgement, policy: Policy) -> str:
-    """The limit that completed training, with the figures that met it."""
-    state = judgement.state
-    match judgement.completed:
-        case CompletionReason.ROLLBACK_LIMIT:
-            return f"automatic rollbacks: {state.rollbacks} of at most {policy.max_rollbacks}"
-        case CompletionReason.TARGET_REACHED:
-            return f"the target of {format_ppm(policy.target_accuracy)} % is reached"
-        case CompletionReason.CONVERGED:
-            limit = policy.convergence_patience
-            return f"validations without progress: {state.since_progress} of at most {limit}"
-        case CompletionReason.MAX_ITERATIONS:
-            return f"iterations: {state.iteration} of at most {policy.max_iterations}"
-        case _:  # OVERTRAINING: a validation completes for no other reason
-            gap = judgement.training_accuracy_ppm - judgement.accuracy_ppm
-            return (
-                f"training accuracy is {format_ppm(gap)} points above accuracy, "
-                f"more than the {format_ppm(policy.max_gap)} allowed"
-            )
+    say = open_policy.explain if before.kind is ModelKind.OPEN else strict_policy.explain
+    return say(judgement, before, policy)
 
 
 def is_whole(value: object, low: int, high: int) -> bool:
     """Whether a value is an integer from low to high (0.95 and True, say, are not)."""
     return type(value) is int and low <= value <= high
-
-
-def _plus_one(counter: int) -> int:
-    """Counters saturate: one that wrapped around would forgive a long run of failures."""
-    return min(counter + 1, MAX_COUNTER)
-
-
-def _name(version: int) -> str:
-    return f"v{version}" if version else "no version"
-
-
-def _ordinal(number: int) -> str:
-    words = ("first", "second", "third", "fourth", "fifth")
-    if number <= len(words):
-        return words[number - 1]
-    if number % 100 in (11, 12, 13):
-        return f"{number}th"
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"

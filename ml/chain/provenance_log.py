@@ -7,9 +7,8 @@ contract's state commits to what they say: one record by its own word, the whole
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ml.artifact.log import LogTree
 from ml.chain.contract import DeployedContract, Sentences
@@ -24,6 +23,7 @@ from ml.chain.log_records import (
 )
 from ml.chain.records import Receipt
 from ml.chain.refusals import ContractRefused
+from ml.chain.types import format_time
 from ml.errors import NotVerified
 
 if TYPE_CHECKING:
@@ -31,15 +31,11 @@ if TYPE_CHECKING:
 
     from ml.chain.logs import Event
 
-_LAST_TIME: Final = 253_402_300_799
-"""The last second that Python's calendar knows, at the end of the year 9999."""
-
 
 def _first_recorded(v: Mapping[str, Any]) -> str:
-    when = datetime.fromtimestamp(min(v["time"], _LAST_TIME), UTC).isoformat(sep=" ")
     return (
-        f"{v['submitter']} recorded {_hex(v['digest'])} before, as record {v['index']} at {when}:"
-        " the first time stays."
+        f"{v['submitter']} recorded {_hex(v['digest'])} before, as record {v['index']} at"
+        f" {format_time(v['time'])}: the first time stays."
     )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ml.chain import commitment, events
 from ml.chain.events import Registered
+from ml.chain.judgement import Judgement
 from ml.chain.models import NamedModel
-from ml.chain.policy import Judgement, explain, judge
-from ml.chain.records import Details, Evaluation, Model, Receipt, Role
+from ml.chain.policy import explain, judge
+from ml.chain.records import Details, Evaluation, Model, Operation, Receipt, Role
 from ml.chain.registry import ModelRegistry
-from ml.chain.types import MAX_PPM
-from ml.chain.verification import check_registration
+from ml.chain.replay import replay
+from ml.chain.types import MAX_PPM, ModelKind, ModelState, Status, Verdict
+from ml.chain.verification import check_registration, read_checked
 from ml.errors import ModelproofError
 
 if TYPE_CHECKING:
@@ -22,10 +25,12 @@ if TYPE_CHECKING:
 MAX_TEXT_BYTES: Final = 16 * 1024
 """What the contract takes as metadata, metrics or a reason."""
 
+_SHOWN: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The place in a model's line that a version is made for.
+    """The place among a model's versions that a version is made for.
 
     It is taken before the work begins: what came between, a rollback or another trainer's version,
     makes the contract refuse the registration, which then would state a false parent.
@@ -52,7 +57,7 @@ class Validation:
     receipt: Receipt
 
 
-def check_metadata(text: str) -> None:
+def check_text(text: str, what: str = "metadata") -> None:
     """Check that a text fits beside a version, before anything is sent.
 
     Raises:
@@ -61,23 +66,26 @@ def check_metadata(text: str) -> None:
     size = len(text.encode())
     if size > MAX_TEXT_BYTES:
         raise ModelproofError(
-            f"the metadata has {size} bytes and at most {MAX_TEXT_BYTES} fit: shorten it."
+            f"the {what} has {size} bytes and at most {MAX_TEXT_BYTES} fit: shorten it."
         )
 
 
 def next_turn(registry: ModelRegistry, model: NamedModel, parent: int | None = None) -> Turn:
-    """The place in a model's line that the next version would take, as of now.
+    """The place that the next version of a model would take, as of now.
 
     Args:
         registry: where the model is
-        model: whose line
-        parent: the version that the next one is made from, if it is not the current one; then the
-            contract will refuse it, unless a rollback makes that one current
+        model: whose version
+        parent: the version that the next one is made from. In a strict model that is the current
+            one, and the contract will refuse another unless a rollback makes it current; in an open
+            one it is any that has passed, or 0 if none is given.
 
     Raises:
-        ModelproofError: training is over, or a version waits for its validation.
+        ModelproofError: training is over, or a version of a strict model waits for its validation.
     """
     state = registry.model(model.id).state
+    if state.kind is ModelKind.OPEN:  # there is neither iteration nor epoch
+        return Turn(state.latest + 1, Details(parent or 0, 0, 0))
     if state.completed:
         raise ModelproofError(
             f"training of {model.name} is over ({state.completed.name}):"
@@ -122,33 +130,67 @@ def check_trainer(registry: ModelRegistry, model: NamedModel, account: str) -> N
         )
 
 
+def waiting_versions(registry: ModelRegistry, model: Model) -> list[int]:
+    """The versions of a model that wait for their validation, in order."""
+    state = model.state
+    if state.kind is ModelKind.STRICT or not state.waiting:
+        return [state.pending] if state.pending else []
+    versions = registry.versions(model.id)
+    return [version.number for version in versions if version.status is Status.PENDING]
+
+
 def pending(registry: ModelRegistry, model: NamedModel, version: int | None = None) -> Pending:
-    """The version of a model that waits for its validation, checked against its commitment.
+    """A version of a model that waits for its validation, checked against its commitment.
 
     Args:
         registry: where to look
         model: whose version
-        version: the one that is expected to wait
+        version: the one that is expected to wait; it has to be named where several do
 
     Raises:
-        ModelproofError: none waits, or another one does.
+        ModelproofError: none waits, or other ones do.
         NotVerified: what the node says of the version is not what the version commits to.
     """
     known = registry.model(model.id)
-    waiting = known.state.pending
-    if not waiting or version not in (None, waiting):
+    waiting = waiting_versions(registry, known)
+    if version is None and len(waiting) > 1:
+        raise ModelproofError(
+            f"several versions of {model.name} wait for their validation ({_listed(waiting)}): say"
+            " which one with --version."
+        )
+    chosen = version or next(iter(waiting), 0)
+    if chosen not in waiting:
         which = f"version {version}" if version else "no version"
-        does = f"; version {waiting} does" if waiting else ""
+        does = f"; version {_listed(waiting)} does" if waiting else ""
         not_ = "does not wait" if version else "waits"
         raise ModelproofError(f"{which} of {model.name} {not_} for its validation{does}.")
     records = events.registered(events.read(registry, model=model.id))
-    record = next((r for r in records if r.version == waiting), None)
+    record = next((r for r in records if r.version == chosen), None)
     if record is None:
         raise ModelproofError(
-            f"the node has no event of version {waiting} of {model.name}: ask another node."
+            f"the node has no event of version {chosen} of {model.name}: ask another node."
         )
     check_registration(registry, known, record)
     return Pending(known, record)
+
+
+def _listed(versions: Sequence[int]) -> str:
+    shown = ", ".join(map(str, versions[:_SHOWN]))
+    return f"{shown}, …" if len(versions) > _SHOWN else shown
+
+
+def check_single(model: Model, name: str) -> None:
+    """Check, before any work is done, that one validator alone may validate a model's versions.
+
+    Raises:
+        ModelproofError: the policy asks for several.
+    """
+    quorum = model.policy.quorum
+    if quorum > 1:
+        raise ModelproofError(
+            f"the policy of {name} asks for {quorum} validators: each signs with"
+            f" `ape run validate {name} --sign`, and anyone submits what they signed."
+        )
 
 
 def validate(
@@ -178,22 +220,62 @@ def validate(
             policy that it was given says.
     """
     stated = evaluation(waiting, accuracy_ppm, training_accuracy_ppm, accepted=accepted)
+    verdict, receipt = registry.validate(waiting.model.id, stated, metrics, sender=sender)
+    return judged(registry, waiting, stated, verdict, receipt)
+
+
+def judged(
+    registry: ModelRegistry,
+    waiting: Pending,
+    stated: Evaluation,
+    verdict: Verdict,
+    receipt: Receipt,
+) -> Validation:
+    """What the policy made of an evaluation that has been sent, and why.
+
+    Args:
+        registry: where it was sent to
+        waiting: the version before
+        stated: the evaluation
+        verdict: what the contract answered when the transaction was tried
+        receipt: the transaction's
+
+    Raises:
+        ModelproofError: the contract decided otherwise than the policy that it was given says.
+        NotVerified: what the node says happened is not what the chain's state commits to.
+    """
     before = waiting.model
+    state = before.state
+    if state.kind is ModelKind.OPEN:  # other candidates may have been judged since it was read
+        state, verdict = _as_recorded(registry, before.id, stated.version)
     expected = judge(
-        before.state,
+        state,
         before.policy,
         stated.version,
-        accuracy_ppm,
-        training_accuracy_ppm,
-        accepted,
+        stated.accuracy,
+        stated.training_accuracy,
+        stated.accepted,
     )
-    verdict, receipt = registry.validate(before.id, stated, metrics, sender=sender)
     if verdict is not expected.verdict:
         raise ModelproofError(
             f"the contract says {verdict.name} where its policy says {expected.verdict.name}:"
             " this is not the registry that this project deploys."
         )
-    return Validation(expected, explain(expected, before.state, before.policy), receipt)
+    return Validation(expected, explain(expected, state, before.policy), receipt)
+
+
+def _as_recorded(registry: ModelRegistry, model: bytes, version: int) -> tuple[ModelState, Verdict]:
+    """How a model stood before a version was validated, and with what verdict that was."""
+    _, told = read_checked(registry, model)
+    steps = list(replay((event.name, event.arguments) for event in told))
+    place = next(
+        place
+        for place, step in enumerate(steps)
+        if step.subject == version
+        and step.operation in (Operation.VALIDATE, Operation.VALIDATE_BY_QUORUM)
+    )
+    verdict = next(v.verdict for v in events.validated(told) if v.version == version)
+    return steps[place - 1].line.state, verdict
 
 
 def evaluation(

@@ -9,17 +9,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from ml.chain.types import ModelState, Policy, VersionRecord
+from ml.chain.types import ModelKind, ModelState, Policy, Status, VersionRecord
 
 NO_DIGEST: Final = bytes(32)
 """Stands for a digest that does not apply: nothing stored, no clients."""
-
-
-class ModelKind(IntEnum):
-    """What a model may be used for; fixed at creation."""
-
-    NONE = 0
-    STRICT = 1
 
 
 class Role(IntEnum):
@@ -52,6 +45,16 @@ class Operation(IntEnum):
     ENROL_CLIENT = 10
     EXCLUDE_CLIENT = 11
     REINSTATE_CLIENT = 12
+    VALIDATE_BY_QUORUM = 13
+    ANNOUNCE_SUCCESSOR = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a forked model starts: a version of another model."""
+
+    model: bytes
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,11 @@ class Details:
     """What a trainer states about a version besides its number and its weights."""
 
     parent: int
-    """The current version (0: there is none)."""
+    """The current version (0: there is none); of an open model any that passed, or 0."""
     iteration: int
-    """The model's iteration + 1."""
+    """The model's iteration + 1; 0 of an open model."""
     epoch: int
-    """The model's epoch."""
+    """The model's epoch; 0 of an open model."""
     object: bytes = NO_DIGEST
     """SHA-256 of the stored ciphertext."""
     content: bytes = NO_DIGEST
@@ -92,11 +95,55 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """An ECDSA signature in the compact form of EIP-2098."""
+
+    r: bytes
+    vs: bytes
+    """s, with the parity of y as its highest bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedEvaluation:
+    """An evaluation as one validator signed it: see ``signing``."""
+
+    evaluation: Evaluation
+    metrics: bytes
+    """keccak256 of the text."""
+    deadline: int
+    """Seconds since 1970."""
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class VersionContent:
+    """All that a version's commitment is of, but the test set."""
+
+    weights: bytes
+    registrar: str
+    details: Details
+    metadata: bytes
+    """keccak256 of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a client states about one update that it sends: see ``signing``."""
+
+    epoch: int
+    iteration: int
+    base: int
+    """The version that it started from."""
+    digest: bytes
+    samples: int
+    """That it trained on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """All about a model but its versions."""
 
     id: bytes
-    kind: ModelKind
     state: ModelState
     test_set: bytes
     head: bytes
@@ -104,6 +151,15 @@ class Model:
     active_clients: int
     """Bitmap of client indices."""
     policy: Policy
+    origin: Origin | None = None
+    """Where it starts, if it is a fork."""
+    origin_status: Status = Status.NONE
+    """What has become of that version by now (NONE without one)."""
+
+    @property
+    def kind(self) -> ModelKind:
+        """What it may be used for."""
+        return self.state.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +167,14 @@ class Version(VersionRecord):
     """A version's record with its number."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineageStep:
+    """A version on the way back to where its model, and what that was forked from, began."""
+
+    model: bytes
+    version: Version
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from eth_abi.exceptions import DecodingError
 from ml.artifact.keccak import keccak256
 from ml.chain import values
 from ml.chain.records import Role
-from ml.chain.types import CompletionReason, Status, format_ppm
+from ml.chain.types import CompletionReason, Status, format_ppm, format_time
 from ml.errors import ModelproofError
 
 if TYPE_CHECKING:
@@ -64,6 +64,14 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         " an ADMIN can reopen it."
     ),
     "ModelIsNotCompleted": lambda _: "training of this model is not over: nothing to reopen.",
+    "ModelIsOpen": lambda _: "an open model has no training that could end: nothing to complete.",
+    "TooManyWaiting": lambda v: (
+        f"{v['max']} versions wait for their validation already: validate or discard one first."
+    ),
+    "VersionsWait": lambda v: (
+        f"versions that wait to be judged by the policy as it is: {v['waiting']}; validate or"
+        " discard them first."
+    ),
     "VersionIsPending": lambda v: (
         f"version {v['version']} waits for its validation: validate or discard it first."
     ),
@@ -89,14 +97,56 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "CommitmentMismatch": lambda v: (
         f"version {v['version']} was registered with other weights, details or test set"
-        " than were evaluated: evaluate the registered file on the model's test set."
+        " than this is about: take the registered file and the model's test set."
     ),
     "AccuracyOutOfRange": lambda v: (
         f"an accuracy of {v['accuracy']} ppm is out of range: 0 to {v['max']}."
     ),
     "QuorumRequired": lambda v: (
-        f"the policy asks for {v['quorum']} validators: one alone cannot validate."
+        f"the policy asks for {v['quorum']} validators, and one alone cannot validate: each signs"
+        " with `ape run validate MODEL --sign`, and anyone submits."
     ),
+    "WrongSignatureCount": lambda v: (
+        f"{v['given']} validators signed, and the policy asks for exactly {v['quorum']}."
+    ),
+    "EvaluationExpired": lambda v: (
+        f"the signed evaluation was good until {format_time(v['deadline'])}, and it is"
+        f" {format_time(v['time'])}: let the validators sign again."
+    ),
+    "SignersNotAscending": lambda v: (
+        f"{v['signer']} comes after {v['previous']}: signatures are sorted by their signers'"
+        " addresses, one of each."
+    ),
+    "InvalidSignature": lambda v: (
+        f"signature {v['index'] + 1} is none that anybody can have made of this."
+    ),
+    "NotTheSameContent": lambda v: (
+        f"the evaluations are of two contents (of v{v['firstVersion']} and v{v['secondVersion']}):"
+        " only two of the same can contradict each other."
+    ),
+    "NotDifferent": lambda v: (
+        f"both evaluations say the same of version {v['version']}: that is no contradiction."
+    ),
+    "SignersDiffer": lambda v: (
+        f"{v['first']} signed one evaluation and {v['second']} the other: two validators may"
+        " disagree."
+    ),
+    "EquivocationAlreadyRecorded": lambda v: (
+        f"that {v['validator']} contradicted himself, about version {v['version']}, is on record."
+    ),
+    "ClientMismatch": lambda v: (
+        f"client {v['index']} is {v['client']}, and {v['signer']} signed the update: check what was"
+        " signed, and for which registry."
+    ),
+    "UpdateNotOfThisVersion": lambda v: (
+        f"the update is of epoch {v['epoch']}, iteration {v['iteration']}, base v{v['base']}:"
+        f" version {v['version']} was made in another round."
+    ),
+    "UpdateNotIncluded": lambda v: (
+        f"the update's leaf {_id(v['leaf'])} is not below the version's root {_id(v['root'])}."
+    ),
+    "AlreadyProved": lambda v: f"that client {v['index']} was hidden is on record.",
+    "SuccessorIsZero": lambda _: "a successor needs the address of its registry, which is not 0.",
     "ValidatorNotIndependent": lambda v: (
         f"{v['validator']} holds TRAINER and the policy asks for independent validators."
     ),
@@ -126,6 +176,10 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "MinAccuracyAboveTarget": lambda v: (
         f"the minimum accuracy, {format_ppm(v['minAccuracy'])} %, is above the target,"
         f" {format_ppm(v['targetAccuracy'])} %."
+    ),
+    "PolicyNotForOpenModels": lambda v: (
+        "the policy sets limits that no open model has (as packed:"
+        f" {v['excess']:#x}): leave all at 0 but max_drop, min_accuracy, quorum and independent."
     ),
     "QuorumIsZero": lambda _: "the quorum is 0: at least one validator has to agree.",
     "AccessControlBadConfirmation": lambda _: "a role can be renounced only by its holder.",

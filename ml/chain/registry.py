@@ -5,22 +5,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from ml.chain.commitment import details_fields, role_id
 from ml.chain.contract import DeployedContract
 from ml.chain.records import (
+    NO_DIGEST,
     Details,
     Evaluation,
+    LineageStep,
     Model,
-    ModelKind,
+    Origin,
     Receipt,
     Role,
+    Signature,
+    SignedEvaluation,
+    Update,
     Version,
+    VersionContent,
 )
-from ml.chain.types import CompletionReason, ModelState, Policy, Status, Verdict, policy_from
+from ml.chain.types import (
+    CompletionReason,
+    ModelKind,
+    ModelState,
+    Policy,
+    Status,
+    Verdict,
+    policy_from,
+)
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
@@ -44,15 +58,21 @@ class ModelRegistry(DeployedContract):
         policy: Policy,
         *,
         sender: AccountAPI,
+        kind: ModelKind = ModelKind.STRICT,
+        origin: Origin | None = None,
         trainer: str = NO_ACCOUNT,
         validator: str = NO_ACCOUNT,
         operator: str = NO_ACCOUNT,
     ) -> tuple[bytes, Receipt]:
-        """Create a strict model and return its id; the sender becomes its ADMIN."""
+        """Create a model and return its id; the sender becomes its ADMIN.
+
+        With an origin it is a fork: it starts from that version of another model, which has passed.
+        """
+        is_open = kind is ModelKind.OPEN
+        begins = astuple(origin) if origin else (NO_DIGEST, 0)
         roles = (trainer, validator, operator)
-        created, receipt = self._send(
-            "createModel", name, test_set, astuple(policy), roles, sender=sender
-        )
+        arguments = (name, is_open, test_set, begins, astuple(policy), roles)
+        created, receipt = self._send("createModel", *arguments, sender=sender)
         return bytes(created), receipt
 
     def register(
@@ -72,26 +92,43 @@ class ModelRegistry(DeployedContract):
     def validate(
         self, model: bytes, evaluation: Evaluation, metrics: str, *, sender: AccountAPI
     ) -> tuple[Verdict, Receipt]:
-        """Validate the pending version, VALIDATOR, and return what the policy made of it."""
-        fields = (
-            evaluation.version,
-            evaluation.accuracy,
-            evaluation.training_accuracy,
-            evaluation.accepted,
-            evaluation.test_set,
-            evaluation.weights,
-            evaluation.details,
-        )
-        verdict, receipt = self._send("validate", model, fields, metrics, sender=sender)
+        """Validate a version that waits, VALIDATOR, and return what the policy made of it."""
+        arguments = (model, astuple(evaluation), metrics)
+        verdict, receipt = self._send("validate", *arguments, sender=sender)
+        return Verdict(verdict), receipt
+
+    def validate_by_quorum(
+        self,
+        model: bytes,
+        evaluation: Evaluation,
+        deadline: int,
+        metrics: str,
+        signatures: Sequence[Signature],
+        *,
+        sender: AccountAPI,
+    ) -> tuple[Verdict, Receipt]:
+        """Validate a version that waits by the signatures of as many VALIDATORs as its quorum.
+
+        Args:
+            model: whose version
+            evaluation: what all of them signed (`ml.chain.signing`)
+            deadline: until when it may be recorded, in seconds since 1970; signed too
+            metrics: the text whose keccak256 they signed
+            signatures: in the order of their signers' addresses
+            sender: anyone
+        """
+        signed = [astuple(signature) for signature in signatures]
+        arguments = (model, astuple(evaluation), deadline, metrics, signed)
+        verdict, receipt = self._send("validateByQuorum", *arguments, sender=sender)
         return Verdict(verdict), receipt
 
     def rollback(self, model: bytes, target: int, reason: str, *, sender: AccountAPI) -> Receipt:
         """Make a passed version current and best, OPERATOR; target 0 if none is good."""
         return self._send("rollback", model, target, reason, sender=sender)[1]
 
-    def discard(self, model: bytes, reason: str, *, sender: AccountAPI) -> Receipt:
-        """Withdraw the pending version, OPERATOR."""
-        return self._send("discard", model, reason, sender=sender)[1]
+    def discard(self, model: bytes, version: int, reason: str, *, sender: AccountAPI) -> Receipt:
+        """Withdraw a version that waits, OPERATOR."""
+        return self._send("discard", model, version, reason, sender=sender)[1]
 
     def complete(self, model: bytes, reason: str, *, sender: AccountAPI) -> Receipt:
         """End training with the best version, OPERATOR."""
@@ -106,8 +143,14 @@ class ModelRegistry(DeployedContract):
         return self._send("revoke", model, version, reason, sender=sender)[1]
 
     def set_policy(self, model: bytes, policy: Policy, *, sender: AccountAPI) -> Receipt:
-        """Change the policy while nothing is pending, ADMIN."""
+        """Change the policy while nothing waits, ADMIN."""
         return self._send("setPolicy", model, astuple(policy), sender=sender)[1]
+
+    def announce_successor(
+        self, model: bytes, registry: str, successor: bytes, *, sender: AccountAPI
+    ) -> Receipt:
+        """Say that the model goes on in another registry, as another model there, ADMIN."""
+        return self._send("announceSuccessor", model, registry, successor, sender=sender)[1]
 
     def enrol_client(
         self, model: bytes, index: int, client: str, dataset: bytes, *, sender: AccountAPI
@@ -135,14 +178,73 @@ class ModelRegistry(DeployedContract):
         """Take a role away, ADMIN."""
         return self._send("revokeRole", role_id(model, role), account, sender=sender)[1]
 
+    # Evidence, which anyone may give
+
+    def report_equivocation(
+        self,
+        model: bytes,
+        first: SignedEvaluation,
+        second: SignedEvaluation,
+        *,
+        sender: AccountAPI,
+    ) -> Receipt:
+        """Record that one validator signed two evaluations that contradict each other."""
+        arguments = (model, astuple(first), astuple(second))
+        return self._send("reportEquivocation", *arguments, sender=sender)[1]
+
+    def prove_update(
+        self,
+        model: bytes,
+        version: int,
+        content: VersionContent,
+        index: int,
+        update: Update,
+        signature: Signature,
+        proof: Sequence[bytes],
+        *,
+        sender: AccountAPI,
+    ) -> tuple[bool, Receipt]:
+        """Record that a version was made of a client's update, and does not name the client.
+
+        Args:
+            model: whose version
+            version: which one
+            content: what its commitment is of
+            index: the client's
+            update: what the client signed (`ml.chain.signing`)
+            signature: the client's
+            proof: siblings from the update's leaf (`commitment.update_leaf`) to ``details.updates``
+            sender: anyone
+
+        Returns:
+            whether the client is hidden; if not, nothing was recorded. `is_hidden` asks that first.
+        """
+        arguments = _update_arguments(model, version, content, index, update, signature, proof)
+        hidden, receipt = self._send("proveUpdate", *arguments, sender=sender)
+        return bool(hidden), receipt
+
+    def is_hidden(
+        self,
+        model: bytes,
+        version: int,
+        content: VersionContent,
+        index: int,
+        update: Update,
+        signature: Signature,
+        proof: Sequence[bytes],
+    ) -> bool:
+        """Let the contract check a client's update as `prove_update`, and write nothing."""
+        arguments = _update_arguments(model, version, content, index, update, signature, proof)
+        return bool(self._call("proveUpdate", *arguments))
+
     # Reading
 
     def model(self, model: bytes) -> Model:
         """All about a model but its versions."""
         view = self._call("getModel", model)
+        begins = Origin(bytes(view.origin.modelId), view.origin.version)
         return Model(
             id=model,
-            kind=ModelKind(view.kind),
             state=ModelState(
                 current=view.current,
                 best=view.best,
@@ -153,13 +255,16 @@ class ModelRegistry(DeployedContract):
                 below_best=view.belowBest,
                 since_progress=view.sinceProgress,
                 rollbacks=view.rollbacks,
-                pending=view.pending,
+                waiting=view.waiting,
                 completed=CompletionReason(view.completed),
+                kind=ModelKind(view.kind),
             ),
             test_set=bytes(view.testSet),
             head=bytes(view.head),
             active_clients=view.activeClients,
             policy=policy_from(view.policy),
+            origin=begins if any(begins.model) else None,
+            origin_status=Status(view.originStatus),
         )
 
     def version(self, model: bytes, number: int) -> Version:
@@ -172,15 +277,22 @@ class ModelRegistry(DeployedContract):
             yield from map(_version, page)
             start += len(page)
 
-    def lineage(self, model: bytes, number: int) -> Iterator[Version]:
-        """A version, its parent, the parent's parent and so on, read page by page."""
+    def lineage(self, model: bytes, number: int) -> Iterator[LineageStep]:
+        """A version, its parent, the parent's parent and so on, read page by page.
+
+        Where the line of a fork begins, that of its origin goes on.
+        """
         while number != 0:
-            page = [_version(view) for view in self._call("getLineage", model, number, PAGE)]
-            yield from page
-            number = page[-1].parent
+            page, model, number = self._call("getLineage", model, number, PAGE)
+            for step in page:
+                yield LineageStep(bytes(step.modelId), _version(step.version))
 
     def on_active_line(self, model: bytes, number: int) -> bool:
-        """Whether a version is the current one or an ancestor of it."""
+        """Whether a version is the current one or an ancestor of it, within its model.
+
+        Asked page by page. The contract takes the version where a page begins as it is given, so
+        the answer is about the current version only because the first page begins there.
+        """
         on_line, resume = self._call("onActiveLine", model, number, 0, PAGE)
         while resume:
             on_line, resume = self._call("onActiveLine", model, number, resume, PAGE)
@@ -190,6 +302,14 @@ class ModelRegistry(DeployedContract):
         """The address of the client at an index, active or not."""
         address = str(self._call("getClient", model, index))
         return None if address == NO_ACCOUNT else address
+
+    def equivocation_of(self, model: bytes, validator: str) -> int:
+        """The version about which a validator contradicted himself on record, 0 if none."""
+        return int(self._call("equivocationOf", model, validator))
+
+    def hidden_clients(self, model: bytes, number: int) -> int:
+        """The clients that were proved to be hidden in a version, as a bitmap of their indices."""
+        return int(self._call("hiddenClients", model, number))
 
     def has_role(self, model: bytes, role: Role, account: str) -> bool:
         """Whether an account holds a role on a model."""
@@ -221,6 +341,19 @@ class ModelRegistry(DeployedContract):
                 list(proof.siblings),
             )
         )
+
+
+def _update_arguments(
+    model: bytes,
+    version: int,
+    content: VersionContent,
+    index: int,
+    update: Update,
+    signature: Signature,
+    proof: Sequence[bytes],
+) -> tuple[Any, ...]:
+    opened = astuple(content)
+    return model, version, opened, index, astuple(update), astuple(signature), list(proof)
 
 
 def _version(view: Any) -> Version:

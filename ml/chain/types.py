@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ MAX_PPM: Final = 1_000_000
 
 COMMITMENT_BYTES: Final = 25
 """How much of a version's 32-byte commitment the chain stores (its first bytes)."""
+
+_LAST_TIME: Final = 253_402_300_799
+"""The last second that Python's calendar knows, at the end of the year 9999."""
 
 
 def format_ppm(ppm: int) -> str:
@@ -30,6 +34,25 @@ def format_ppm(ppm: int) -> str:
     return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
 
 
+def format_time(seconds: int) -> str:
+    """Write a block's time, or a deadline, in seconds since 1970, as ``2026-11-21 14:00:00+00:00``.
+
+    What lies beyond Python's calendar is written as its last second.
+    """
+    return datetime.fromtimestamp(min(seconds, _LAST_TIME), UTC).isoformat(sep=" ")
+
+
+class ModelKind(IntEnum):
+    """What a model may be used for; fixed at creation."""
+
+    NONE = 0
+    """No such model."""
+    STRICT = 1
+    """One line of versions, each made from the one before and judged by the whole policy."""
+    OPEN = 2
+    """A registry of candidates: several may wait, and only the best is pointed at."""
+
+
 class Status(IntEnum):
     """What became of a version."""
 
@@ -40,7 +63,7 @@ class Status(IntEnum):
     PASSED = 2
     """Validated; it stays so on record even where a later rollback takes it off the active line."""
     FAILED = 3
-    """Validated, and rolled back by the policy."""
+    """Validated, and not good enough for the policy."""
     DISCARDED = 4
     """Given up before its validation: by discard, complete or a manual rollback."""
     REVOKED = 5
@@ -48,7 +71,7 @@ class Status(IntEnum):
 
 
 class Verdict(IntEnum):
-    """Which rule of the policy a validation met; from REJECTED on, the version is rolled back."""
+    """Which rule of the policy a validation met; from REJECTED on, the version has failed."""
 
     NONE = 0
     """Not judged."""
@@ -62,14 +85,21 @@ class Verdict(IntEnum):
     """Below the best, within the tolerance."""
     CONCERN = 5
     """Below the best by more than the tolerance."""
-    REJECTED = 6
+    CONTENDER = 6
+    """Good enough for an open model, and not better than its best."""
+    REJECTED = 7
     """The validator refused it on other grounds than its accuracy."""
-    BELOW_MINIMUM = 7
-    """Below the minimum accuracy, which the best has reached."""
-    SEVERE_DROP = 8
+    BELOW_MINIMUM = 8
+    """Below the minimum accuracy; in a strict model only once the best has reached it."""
+    SEVERE_DROP = 9
     """Below the best by more than the greatest drop allowed."""
-    PATIENCE_EXHAUSTED = 9
+    PATIENCE_EXHAUSTED = 10
     """One validation too many in a row below the best."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether the version has failed; a strict model is then back at its best one."""
+        return self >= Verdict.REJECTED
 
 
 class CompletionReason(IntEnum):
@@ -95,7 +125,8 @@ class CompletionReason(IntEnum):
 class Policy:
     """The limits by which a model's validations are judged; the defaults are the preset ``thesis``.
 
-    In every field marked (0: off), 0 switches the limit off.
+    In every field marked (0: off), 0 switches the limit off. Open models have ``max_drop``,
+    ``min_accuracy``, ``quorum`` and ``independent`` alone: see ``open_policy``.
     """
 
     tolerance: int = 5_000
@@ -105,7 +136,8 @@ class Policy:
     patience: int = 3
     """Validations in a row below best that cause a rollback (0: off)."""
     min_accuracy: int = 0
-    """ppm; once best has reached it, a version below it is rolled back at once (0: off)."""
+    """ppm; once best has reached it, a version below it is rolled back at once (0: off). In an
+    open model every version below it fails."""
     min_improvement: int = 0
     """ppm that a new best must improve by more than, to count as progress."""
     target_accuracy: int = 0
@@ -157,10 +189,20 @@ class ModelState:
     """Validations in a row without progress; stops at 65,535."""
     rollbacks: int = 0
     """Automatic rollbacks since creation or reopening; stops at 65,535."""
-    pending: int = 0
-    """Version waiting for its validation (0: none)."""
+    waiting: int = 0
+    """Versions that wait for their validation: in a strict model at most one."""
     completed: CompletionReason = CompletionReason.NONE
     """Why training is complete (NONE: it is not)."""
+    kind: ModelKind = ModelKind.STRICT
+    """Fixed at creation."""
+
+    @property
+    def pending(self) -> int:
+        """The version that waits in a strict model: only the latest ever does (0: none).
+
+        Which ones wait in an open model stands in the versions' own records.
+        """
+        return self.latest if self.waiting and self.kind is ModelKind.STRICT else 0
 
 
 @dataclass(frozen=True, slots=True)

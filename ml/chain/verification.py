@@ -14,13 +14,13 @@ from typing import Final
 
 from ml.chain import commitment, events
 from ml.chain.events import Registered, Validated
-from ml.chain.head import replay
 from ml.chain.logs import Event
-from ml.chain.models import NamedModel, named
-from ml.chain.records import Model, Version
+from ml.chain.models import NamedModel, by_id, named
+from ml.chain.records import Model, Origin, Version
 from ml.chain.refusals import ContractRefused
 from ml.chain.registry import ModelRegistry
-from ml.chain.types import Status
+from ml.chain.replay import origin_of, replay
+from ml.chain.types import ModelKind, Status
 from ml.errors import ModelproofError, NotVerified
 
 _MOST_READINGS: Final = 5
@@ -38,6 +38,19 @@ class Requirement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedOrigin:
+    """The version of another model that a fork starts from, and what became of it by now."""
+
+    model: NamedModel
+    version: int
+    status: Status
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        return f"v{self.version} of {self.model.name}, {self.status.name.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
 class Identified:
     """A version that has the weights in question, and where it stands now."""
 
@@ -49,6 +62,10 @@ class Identified:
     on_active_line: bool
     was_rolled_back_from: bool
     """Whether a manual rollback took it, itself or with a descendant, off the active line."""
+    origin: NamedOrigin | None
+    """Where its model starts, if that is a fork."""
+    reproaches: tuple[str, ...]
+    """What was proved against those who made or validated it, a sentence each."""
 
     @property
     def is_current(self) -> bool:
@@ -72,11 +89,14 @@ class Identified:
                 return f"v{number} passed and has been superseded: {now}."
             case Status.PASSED if self.was_rolled_back_from:
                 return f"v{number} passed, but was rolled back from: {now}."
+            case Status.PASSED if self.model.kind is ModelKind.OPEN:
+                return f"v{number} passed as a candidate: {now}."
             case Status.PASSED:
                 return f"v{number} passed, but is not on the active line: {now}."
             case Status.FAILED:
                 verdict = self.validated.verdict.name if self.validated else "unknown"
-                return f"v{number} failed its validation ({verdict}) and was rolled back: {now}."
+                back = "" if self.model.kind is ModelKind.OPEN else " and was rolled back"
+                return f"v{number} failed its validation ({verdict}){back}: {now}."
             case Status.PENDING:
                 return f"v{number} is registered and waits for its validation: {now}."
             case Status.DISCARDED:
@@ -139,6 +159,12 @@ def read_checked(registry: ModelRegistry, model: bytes) -> tuple[Model, list[Eve
             "the node's events are not the history that the model's head commits to:"
             " ask another node."
         )
+    line, origin = replayed[-1].line, origin_of(all_events[0].arguments)
+    if (line.state, line.policy, origin) != (state.state, state.policy, state.origin):
+        raise NotVerified(
+            "what the node says of the model's state is not what its history comes to:"
+            " ask another node."
+        )
     return state, all_events
 
 
@@ -197,18 +223,55 @@ def _standings(registry: ModelRegistry, records: Iterable[Registered]) -> list[I
             read[record.model] = read_checked(registry, record.model)
         model, all_events = read[record.model]
         validations = events.validated(all_events)
+        validated = next((v for v in validations if v.version == record.version), None)
         found.append(
             Identified(
                 model=model,
                 created=named(all_events[0]),
                 registered=record,
                 version=version,
-                validated=next((v for v in validations if v.version == record.version), None),
+                validated=validated,
                 on_active_line=registry.on_active_line(record.model, record.version),
                 was_rolled_back_from=record.version in _rolled_back_from(all_events),
+                origin=named_origin(registry, model),
+                reproaches=_reproaches(registry, record, validated),
             )
         )
     return found
+
+
+def named_origin(registry: ModelRegistry, model: Model) -> NamedOrigin | None:
+    """Where a model starts, if it is a fork, and what became of that version by now.
+
+    Raises:
+        NotVerified: the node has no creation of that model, or a made up one.
+    """
+    origin: Origin | None = model.origin
+    if origin is None:
+        return None
+    return NamedOrigin(by_id(registry, origin.model), origin.version, model.origin_status)
+
+
+def _reproaches(
+    registry: ModelRegistry, record: Registered, validated: Validated | None
+) -> tuple[str, ...]:
+    """What the registry has on record against those whose word a version's standing is."""
+    model, version = record.model, record.version
+    hidden = registry.hidden_clients(model, version) if any(record.details.updates) else 0
+    clients = [index for index in range(hidden.bit_length()) if hidden >> index & 1]
+    said = [
+        f"the update of client {index} went into v{version}, and its registrar,"
+        f" {record.registrar}, did not say so."
+        for index in clients
+    ]
+    for validator in validated.validators if validated else ():
+        contradicted = registry.equivocation_of(model, validator)
+        if contradicted:
+            said.append(
+                f"its validator {validator} signed two evaluations of v{contradicted} that"
+                " contradict each other."
+            )
+    return tuple(said)
 
 
 def _rolled_back_from(all_events: Sequence[Event]) -> set[int]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ml.chain.records import ModelKind
 from ml.chain.types import ModelState, Policy
 
 Layout = Mapping[str, tuple[int, int]]
@@ -28,11 +27,10 @@ STATE_LAYOUT: Final[Layout] = MappingProxyType(
         "since_progress": (200, 16),
         "rollbacks": (216, 16),
         "completed": (232, 8),
-        "pending": (240, 8),
+        "waiting": (240, 8),
         "kind": (248, 8),
     }
 )
-"""``pending`` is 1 if the latest version waits for its validation."""
 
 POLICY_LAYOUT: Final[Layout] = MappingProxyType(
     {
@@ -52,31 +50,13 @@ POLICY_LAYOUT: Final[Layout] = MappingProxyType(
 )
 
 
-def state_word(state: ModelState, kind: ModelKind = ModelKind.STRICT) -> int:
+def state_word(state: ModelState) -> int:
     """Pack a model's state.
 
     Raises:
-        ValueError: a field does not fit, or a version other than the latest is pending.
+        ValueError: a field does not fit.
     """
-    if state.pending not in (0, state.latest):
-        raise ValueError(f"version {state.pending} is pending, but {state.latest} is the latest")
-    return _pack(
-        STATE_LAYOUT,
-        {
-            "current": state.current,
-            "best": state.best,
-            "latest": state.latest,
-            "best_accuracy": state.best_accuracy,
-            "iteration": state.iteration,
-            "epoch": state.epoch,
-            "below_best": state.below_best,
-            "since_progress": state.since_progress,
-            "rollbacks": state.rollbacks,
-            "completed": state.completed,
-            "pending": int(state.pending != 0),
-            "kind": kind,
-        },
-    )
+    return _pack(STATE_LAYOUT, {name: int(getattr(state, name)) for name in STATE_LAYOUT})
 
 
 def policy_word(policy: Policy) -> int:

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.chain.types import MAX_PPM
 from ml.errors import ModelproofError
 
 from .canonical import canonical_json
 
-PPM: Final = 1_000_000
 _SUMMARY_DECIMALS: Final = 6
 
 
@@ -76,6 +76,16 @@ class Metrics:
             {"accuracy_ppm": self.accuracy_ppm, "samples": self.samples, **figures}
         )
 
+    def counted(self) -> str:
+        """Write what was counted, as JSON: what several validators sign.
+
+        All who count alike get the very same text. The loss depends on the machine that computes
+        it, and even the confusion matrix may differ where the number of correct samples does not.
+        """
+        return canonical_json(
+            {"accuracy_ppm": self.accuracy_ppm, "correct": self.correct, "samples": self.samples}
+        )
+
 
 def measure(
     log_probabilities: NDArray[np.float64], labels: NDArray[np.int64], names: tuple[str, ...]
@@ -124,7 +134,7 @@ def _figures(confusion: tuple[tuple[int, ...], ...], names: tuple[str, ...]) -> 
     return _Figures(
         samples,
         correct,
-        correct * PPM // samples if samples else 0,
+        correct * MAX_PPM // samples if samples else 0,
         fmean(c.precision for c in classes),
         fmean(c.recall for c in classes),
         fmean(c.f1 for c in classes),

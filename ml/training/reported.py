@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ml.artifact import strict_json
+from ml.chain.types import MAX_PPM
 from ml.errors import ModelproofError
 
 from .canonical import canonical_json
-from .metrics import PPM
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ def _accuracy(path: Path, document: dict[str, Any], prefix: str) -> int | None:
             f"{path} states the {prefix}accuracy more than once ({', '.join(stated)}): leave one."
         )
     ppm = ways[stated[0]]()
-    if not isinstance(ppm, int) or isinstance(ppm, bool) or not 0 <= ppm <= PPM:
+    if not isinstance(ppm, int) or isinstance(ppm, bool) or not 0 <= ppm <= MAX_PPM:
         raise ModelproofError(
-            f"{path} states a {prefix}accuracy of {ppm} ppm, which is out of range: 0 to {PPM},"
+            f"{path} states a {prefix}accuracy of {ppm} ppm, which is out of range: 0 to {MAX_PPM},"
             " whole."
         )
     return ppm
@@ -73,7 +73,7 @@ def _floor_ppm(path: Path, prefix: str, share: object) -> int:
     if not isinstance(share, int | float) or isinstance(share, bool):
         raise ModelproofError(f"{path} states {prefix}accuracy as {share!r}, which is no number.")
     # the number as it was written: 0.29 is 290,000 ppm, though the float is a little less
-    ppm = Decimal(str(share)) * PPM
+    ppm = Decimal(str(share)) * MAX_PPM
     return int(ppm.to_integral_value(ROUND_FLOOR))
 
 
@@ -87,4 +87,4 @@ def _counted(path: Path, correct: object, total: object) -> int:
         or total == 0
     ):
         raise ModelproofError(f"{path} states {correct} correct of {total}, which cannot be.")
-    return correct * PPM // total
+    return correct * MAX_PPM // total

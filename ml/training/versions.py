@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from ml.artifact import strict_json
 from ml.artifact.strict_json import StrictJsonError
-from ml.chain import verification
+from ml.chain import models, verification
 from ml.chain.events import Registered
 from ml.chain.models import NamedModel
 from ml.chain.publishing import Pending, Turn, Validation, next_turn, register, validate
 from ml.chain.records import Model, Receipt
 from ml.chain.registry import ModelRegistry
+from ml.chain.types import ModelKind
 from ml.chain.verification import Identified, Requirement
 from ml.errors import ModelproofError, NotVerified
 from ml.storage.model_files import ModelFiles, StoredVersion
@@ -27,6 +28,7 @@ from . import checkpoint
 from .classifiers import Classifier, evaluate_on_test
 from .datasets import Dataset, load_dataset
 from .metadata import TrainingMetadata, read_metadata
+from .metrics import Metrics
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
@@ -126,25 +128,44 @@ class Start:
 
 
 def start(
-    registry: ModelRegistry, model: NamedModel, files: ModelFiles, *, fresh: bool = False
+    registry: ModelRegistry,
+    model: NamedModel,
+    files: ModelFiles,
+    *,
+    parent: int | None = None,
+    fresh: bool = False,
 ) -> Start:
     """Take the model's next turn, and load the version that it goes on from.
 
+    Where a fork has nothing to go on from yet, that is the version of the other model that it
+    starts from.
+
     Args:
         registry: where the model is
-        model: whose line
-        files: where its files are
-        fresh: begin with seeded weights all the same
+        model: whose version it will be
+        files: where the files of its versions are
+        parent: the version to go on from, if it is not the current one; only an open model takes
+            another
+        fresh: begin with seeded weights all the same; in an open model the parent is none then
 
     Raises:
-        NotVerified: the current version's file is not the one on record.
-        ModelproofError: training is over, a version waits, or the current version's file is gone.
+        NotVerified: the file to go on from is not the one on record.
+        ModelproofError: training is over, a version waits, or the file to go on from is gone.
     """
-    turn = next_turn(registry, model)
-    if fresh or not turn.details.parent:
+    known = registry.model(model.id)
+    if known.kind is ModelKind.OPEN and parent is None:
+        parent = 0 if fresh else known.state.current
+    turn = next_turn(registry, model, parent)
+    if fresh:
         return Start(turn, None)
-    record = numbered(registry, model, turn.details.parent).registered
-    return Start(turn, load_registered(files, record, model.name))
+    if turn.details.parent:
+        record = numbered(registry, model, turn.details.parent).registered
+        return Start(turn, load_registered(files, record, model.name))
+    if known.origin is None:
+        return Start(turn, None)
+    origin = models.by_id(registry, known.origin.model)
+    record = numbered(registry, origin, known.origin.version).registered
+    return Start(turn, load_registered(files, record, origin.name))
 
 
 def register_trained(
@@ -168,7 +189,7 @@ def register_trained(
     parent = begun.parent.metadata.weights if begun.parent else None
     if trained.metadata.parent != parent:
         raise ModelproofError(
-            f"this model was not trained from v{begun.turn.details.parent} of {model.name}."
+            f"this model was not trained from where the next version of {model.name} starts."
         )
     metadata = trained.metadata.summary()
     version = begun.turn.version
@@ -177,6 +198,30 @@ def register_trained(
     files.keep_manifest(stored, trained.manifest)
     receipt = register(registry, model, begun.turn, trained.weights, metadata, sender=sender)
     return stored, receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """How a version that waits did on the committed test set."""
+
+    metrics: Metrics
+    training_accuracy_ppm: int
+    """As its metadata states it."""
+
+
+def evaluate_waiting(
+    model: NamedModel, files: ModelFiles, waiting: Pending, dataset: Dataset
+) -> Evaluated:
+    """Verify and load a version that waits, and measure it on the committed test set.
+
+    Raises:
+        NotVerified: its file, its metadata or the test set is not the one on record.
+        ModelproofError: it was not trained by this project.
+    """
+    check_test_set(waiting.model, dataset)
+    loaded = load_registered(files, waiting.registered, model.name)
+    metrics = evaluate_on_test(loaded.classifier, dataset)
+    return Evaluated(metrics, loaded.metadata.metrics.train.accuracy_ppm)
 
 
 def validate_trained(
@@ -189,22 +234,20 @@ def validate_trained(
     accepted: bool = True,
     sender: AccountAPI,
 ) -> Validation:
-    """Verify and load a version that waits, measure it on the committed test set, validate it.
+    """Measure a version that waits as `evaluate_waiting`, and validate it.
 
     Raises:
         NotVerified: its file, its metadata or the test set is not the one on record.
         ContractRefused: the sender may not validate.
         ModelproofError: it was not trained by this project.
     """
-    check_test_set(waiting.model, dataset)
-    loaded = load_registered(files, waiting.registered, model.name)
-    metrics = evaluate_on_test(loaded.classifier, dataset)
+    evaluated = evaluate_waiting(model, files, waiting, dataset)
     return validate(
         registry,
         waiting,
-        metrics.accuracy_ppm,
-        loaded.metadata.metrics.train.accuracy_ppm,
-        metrics.summary(),
+        evaluated.metrics.accuracy_ppm,
+        evaluated.training_accuracy_ppm,
+        evaluated.metrics.summary(),
         accepted=accepted,
         sender=sender,
     )

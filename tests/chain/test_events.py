@@ -112,7 +112,7 @@ def test_text_that_is_no_utf8_is_read_and_hashes_as_on_chain(
     name = b"\xff\x00\xfe\xf0\x9f"
     creator = story.cast.stranger
     call = registry.contract.createModel.encode_input(
-        "?" * len(name), TEST_SET, astuple(Policy()), (NO_ACCOUNT,) * 3
+        "?" * len(name), False, TEST_SET, (bytes(32), 0), astuple(Policy()), (NO_ACCOUNT,) * 3
     )
     creator.transfer(registry.address, 0, data=bytes(call).replace(b"?" * len(name), name))
     *_, created = events.read(registry, name="ModelCreated")

@@ -11,8 +11,6 @@ import pytest
 
 from ml.chain.line import (
     Line,
-    PolicyRefused,
-    Refusal,
     complete,
     create,
     discard,
@@ -23,7 +21,9 @@ from ml.chain.line import (
     rollback,
     set_policy,
     validate,
+    validate_by_quorum,
 )
+from ml.chain.line_refusals import PolicyRefused, Refusal
 from ml.chain.policy import InvalidPolicy
 from ml.chain.types import CompletionReason, ModelState, Policy, Status, VersionRecord
 
@@ -35,9 +35,17 @@ DIPPED = trained(90, 91, 90.9)  # current 3, best 2
 DIPPED_PENDING = register_next(DIPPED)
 COMPLETED = complete(trained(90, 91))
 FAILED = trained(90, 80)
-DISCARDED = discard(register_next(trained(90)))
+DISCARDED = discard(register_next(trained(90)), 2)
 REVOKED = revoke(trained(90, 91), 1)
 QUORUM = register_next(create(Policy(quorum=2)))
+ONE, TWO, THREE = (f"0x{digit * 40}" for digit in "1a9")
+IN_TIME = {"deadline": 100, "time": 100}
+
+
+def by(*signers: str, version: int = 1, accuracy: int = 900_000, **when: int) -> Line:
+    """A validation by these signers of the version for which two are asked."""
+    times = {**IN_TIME, **when}
+    return validate_by_quorum(QUORUM, version, accuracy, signers=signers, **times)[0]
 
 
 def statuses(line: Line) -> list[Status]:
@@ -70,28 +78,38 @@ def statuses(line: Line) -> list[Status]:
         (lambda: validate(PENDING, 1, 1_000_001), Refusal.OUT_OF_RANGE),
         (lambda: validate(PENDING, 1, 0, 1_000_001), Refusal.OUT_OF_RANGE),
         (lambda: validate(PENDING, 1, 0.9), Refusal.OUT_OF_RANGE),  # type: ignore[arg-type]
-        (lambda: validate(QUORUM, 1, 0), Refusal.QUORUM_NOT_MET),
-        (lambda: rollback(DIPPED, 4), Refusal.NOT_A_TARGET),
-        (lambda: rollback(DIPPED, -1), Refusal.NOT_A_TARGET),
-        (lambda: rollback(DIPPED_PENDING, 4), Refusal.NOT_A_TARGET),
-        (lambda: rollback(FAILED, 2), Refusal.NOT_A_TARGET),
-        (lambda: rollback(DISCARDED, 2), Refusal.NOT_A_TARGET),
-        (lambda: rollback(REVOKED, 1), Refusal.NOT_A_TARGET),
+        (lambda: validate(QUORUM, 1, 0), Refusal.QUORUM_REQUIRED),
+        (lambda: validate(complete(QUORUM), 9, -1), Refusal.QUORUM_REQUIRED),
+        (lambda: by(ONE, deadline=99, time=100), Refusal.EXPIRED),
+        (lambda: by(ONE), Refusal.WRONG_SIGNATURE_COUNT),
+        (lambda: by(ONE, THREE, TWO), Refusal.WRONG_SIGNATURE_COUNT),
+        (lambda: by(TWO, ONE), Refusal.SIGNERS_NOT_ASCENDING),
+        (lambda: by(ONE, ONE), Refusal.SIGNERS_NOT_ASCENDING),
+        (lambda: by(ONE, TWO, version=2), Refusal.NOT_PENDING),
+        (lambda: by(ONE, TWO, accuracy=1_000_001), Refusal.OUT_OF_RANGE),
+        (lambda: rollback(DIPPED, 4), Refusal.UNKNOWN_VERSION),
+        (lambda: rollback(DIPPED, -1), Refusal.UNKNOWN_VERSION),
+        (lambda: rollback(DIPPED_PENDING, 4), Refusal.NOT_PASSED),
+        (lambda: rollback(FAILED, 2), Refusal.NOT_PASSED),
+        (lambda: rollback(DISCARDED, 2), Refusal.NOT_PASSED),
+        (lambda: rollback(REVOKED, 1), Refusal.NOT_PASSED),
         (lambda: rollback(COMPLETED, 2), Refusal.ALREADY_CURRENT),
         (lambda: rollback(NEW, 0), Refusal.ALREADY_CURRENT),
         (lambda: rollback(PENDING, 0), Refusal.ALREADY_CURRENT),
-        (lambda: discard(NEW), Refusal.NOTHING_PENDING),
-        (lambda: discard(COMPLETED), Refusal.NOTHING_PENDING),
+        (lambda: discard(NEW, 0), Refusal.NOT_PENDING),
+        (lambda: discard(NEW, 1), Refusal.NOT_PENDING),
+        (lambda: discard(DIPPED_PENDING, 3), Refusal.NOT_PENDING),
+        (lambda: discard(COMPLETED, 2), Refusal.NOT_PENDING),
         (lambda: complete(COMPLETED), Refusal.COMPLETED),
         (lambda: reopen(DIPPED), Refusal.NOT_COMPLETED),
-        (lambda: revoke(DIPPED, 0), Refusal.NOT_PASSED),
-        (lambda: revoke(DIPPED, 4), Refusal.NOT_PASSED),
+        (lambda: revoke(DIPPED, 0), Refusal.UNKNOWN_VERSION),
+        (lambda: revoke(DIPPED, 4), Refusal.UNKNOWN_VERSION),
         (lambda: revoke(DIPPED_PENDING, 4), Refusal.NOT_PASSED),
         (lambda: revoke(FAILED, 2), Refusal.NOT_PASSED),
         (lambda: revoke(REVOKED, 1), Refusal.NOT_PASSED),
         (lambda: revoke(DIPPED, 3), Refusal.VERSION_IN_USE),
         (lambda: revoke(DIPPED, 2), Refusal.VERSION_IN_USE),
-        (lambda: set_policy(PENDING, Policy(patience=2)), Refusal.PENDING),
+        (lambda: set_policy(PENDING, Policy(patience=2)), Refusal.VERSIONS_WAIT),
     ],
 )
 def test_operation_is_refused_for_its_reason(
@@ -106,8 +124,8 @@ def test_operation_is_refused_for_its_reason(
 @pytest.mark.parametrize(
     ("operation", "sentence"),
     [
-        (lambda: rollback(FAILED, 3), "There is no version 3; name one that passed, or 0."),
-        (lambda: rollback(FAILED, 2), "Version 2's status is failed; name one that passed, or 0."),
+        (lambda: rollback(FAILED, 3), "There is no version 3."),
+        (lambda: rollback(FAILED, 2), "Version 2's status is failed; name one that passed."),
         (lambda: validate(NEW, 1, 0), "Version 1 is not pending; none is."),
         (lambda: validate(PENDING, 2, 0), "Version 2 is not pending; version 1 is."),
         (lambda: complete(COMPLETED), "The model is completed (manual); reopen it first."),
@@ -119,6 +137,31 @@ def test_refusal_says_in_a_sentence_what_is_wrong(
     with pytest.raises(PolicyRefused) as refused:
         operation()
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("operation", "values"),
+    [
+        (lambda: register(NEW, 2, 0, 1, 0), {"version": 2, "expected": 1}),
+        (lambda: register(DIPPED, 4, 2, 4, 0), {"parent": 2, "expected": 3}),
+        (lambda: validate(PENDING, 2, 0), {"version": 2, "pending": 1}),
+        (lambda: validate(PENDING, 1, 0, 1_000_001), {"accuracy": 1_000_001, "max": 1_000_000}),
+        (lambda: validate(COMPLETED, 3, 0), {"cause": CompletionReason.MANUAL}),
+        (lambda: rollback(FAILED, 2), {"version": 2, "status": Status.FAILED}),
+        (lambda: revoke(DIPPED, 2), {"version": 2, "current": 3, "best": 2}),
+        (lambda: by(TWO, ONE), {"previous": TWO, "signer": ONE}),
+        (lambda: by(ONE), {"given": 1, "quorum": 2}),
+        (lambda: by(ONE, deadline=99, time=100), {"deadline": 99, "time": 100}),
+        (lambda: set_policy(PENDING, Policy(patience=2)), {"waiting": 1}),
+    ],
+)
+def test_refusal_carries_what_the_contracts_error_does(
+    operation: Callable[[], object], values: dict[str, object]
+) -> None:
+    with pytest.raises(PolicyRefused) as refused:
+        operation()
+    assert refused.value.values == values
+    assert list(refused.value.values) == list(values)
 
 
 def test_invalid_policy_is_refused_at_creation_and_at_a_change() -> None:
@@ -133,13 +176,18 @@ def test_invalid_policy_is_refused_at_creation_and_at_a_change() -> None:
 
 def test_registration_keeps_the_commitment_and_moves_no_pointer() -> None:
     line = register(DIPPED, 4, 3, 4, 0, commitment=b"c" * 25)
-    assert line.state == replace(DIPPED.state, latest=4, pending=4)
+    assert line.state == replace(DIPPED.state, latest=4, waiting=1)
+    assert line.state.pending == 4
     assert line.record(4) == VersionRecord(b"c" * 25, 3, 0, Status.PENDING)
 
 
 def test_validation_with_its_quorum_is_judged() -> None:
-    line, _ = validate(QUORUM, 1, 900_000, validators=2)
-    assert line.record(1).status is Status.PASSED
+    assert by(ONE, TWO).record(1).status is Status.PASSED
+
+
+def test_quorum_of_one_is_judged_by_either_way() -> None:
+    plain, _ = validate(PENDING, 1, 900_000)
+    assert validate_by_quorum(PENDING, 1, 900_000, signers=[ONE], **IN_TIME)[0] == plain
 
 
 def test_manual_rollback_resets_counts_but_not_automatic_rollbacks() -> None:
@@ -183,7 +231,7 @@ def test_manual_rollback_of_a_completed_model_leaves_it_completed() -> None:
 
 
 def test_discard_frees_the_iteration_but_not_the_version_number() -> None:
-    line = discard(DIPPED_PENDING)
+    line = discard(DIPPED_PENDING, 4)
     assert line.state == replace(DIPPED.state, latest=4, epoch=DIPPED.state.epoch + 1)
     line = register_next(line)
     assert (line.state.pending, line.state.iteration) == (5, 3)
@@ -215,7 +263,7 @@ def test_reopening_is_refused_at_or_beyond_the_iteration_limit(limit: int) -> No
     line = set_policy(COMPLETED, Policy(max_iterations=limit))
     with pytest.raises(PolicyRefused) as refused:
         reopen(line)
-    assert refused.value.reason is Refusal.MAX_ITERATIONS_REACHED
+    assert refused.value.reason is Refusal.ITERATIONS_EXHAUSTED
 
 
 def test_reopening_is_free_without_an_iteration_limit() -> None:

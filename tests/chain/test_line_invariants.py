@@ -8,9 +8,9 @@ from typing import TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.chain.judgement import Judgement
 from ml.chain.line import (
     Line,
-    PolicyRefused,
     complete,
     create,
     discard,
@@ -21,8 +21,10 @@ from ml.chain.line import (
     rollback,
     set_policy,
     validate,
+    validate_by_quorum,
 )
-from ml.chain.policy import Judgement, explain
+from ml.chain.line_refusals import PolicyRefused
+from ml.chain.policy import explain
 from ml.chain.types import MAX_PPM, CompletionReason, Policy, Status, Verdict, format_ppm
 
 from .plays import register_next
@@ -77,9 +79,9 @@ def take(line: Line, step: Step) -> tuple[Line, Judgement | None]:
                 line = register_next(line)
             accuracy = max(0, min((state.best_accuracy or 900_000) + offset, MAX_PPM))
             training = min(accuracy + gap, MAX_PPM)
-            quorum = line.policy.quorum
-            version = line.state.pending
-            return validate(line, version, accuracy, training, accepted, validators=quorum)
+            stated = (line.state.pending, accuracy, training, accepted)
+            signers = [f"0x{number:040x}" for number in range(1, line.policy.quorum + 1)]
+            return validate_by_quorum(line, *stated, signers=signers, deadline=1, time=1)
         case ("register", (int(version), int(parent), int(iteration), int(epoch))):
             version, parent = state.latest + 1 + version, state.current + parent
             iteration, epoch = state.iteration + 1 + iteration, state.epoch + epoch
@@ -93,7 +95,7 @@ def take(line: Line, step: Step) -> tuple[Line, Judgement | None]:
         case ("policy", Policy() as policy):
             return set_policy(line, policy), None
         case ("discard",):
-            return discard(line), None
+            return discard(line, state.pending), None
         case ("complete",):
             return complete(line), None
         case ("reopen",):
@@ -139,6 +141,7 @@ def check_judgement(before: Line, after: Line, judgement: Judgement) -> None:
     assert after.state.iteration == before.state.iteration + 1
     assert after.state.epoch == before.state.epoch + judgement.rolled_back
     assert after.state.completed is judgement.completed
+    assert judgement.rolled_back is judgement.verdict.fails
     rejected = judgement.verdict is Verdict.REJECTED
     measured = "not accepted" if rejected else f"accuracy {format_ppm(judgement.accuracy_ppm)} %"
     assert measured in explain(judgement, before.state, before.policy)
@@ -195,4 +198,4 @@ def test_any_sequence_of_operations_keeps_the_invariants() -> None:
 
     walk_through()
     # A search that no longer reaches a rule proves nothing about it.
-    assert {rule.name for rule in (*Verdict, *CompletionReason)} - met == {"MANUAL"}
+    assert {rule.name for rule in (*Verdict, *CompletionReason)} - met == {"MANUAL", "CONTENDER"}

@@ -9,16 +9,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ml.chain.line import (
-    PolicyRefused,
-    Refusal,
-    create,
-    register,
-    reopen,
-    rollback,
-    set_policy,
-)
-from ml.chain.policy import MAX_COUNTER, PRESETS, judge
+from ml.chain.line import create, register, reopen, rollback, set_policy
+from ml.chain.line_refusals import PolicyRefused, Refusal
+from ml.chain.policy import PRESETS, judge
+from ml.chain.strict_policy import MAX_COUNTER
 from ml.chain.types import CompletionReason, ModelState, Policy, Status, Verdict
 
 from .plays import THESIS, judge_next, play, ppm, register_next, trained
@@ -206,7 +200,7 @@ def test_reopen_after_max_iterations_reverts_until_the_limit_is_raised() -> None
     assert line.state.completed is CompletionReason.MAX_ITERATIONS
     with pytest.raises(PolicyRefused) as refused:
         reopen(line)
-    assert refused.value.reason is Refusal.MAX_ITERATIONS_REACHED
+    assert refused.value.reason is Refusal.ITERATIONS_EXHAUSTED
     line = reopen(set_policy(line, Policy(max_iterations=3)))
     assert line.state.completed is CompletionReason.NONE
 
@@ -338,7 +332,7 @@ def test_counters_saturate_instead_of_wrapping() -> None:
         below_best=MAX_COUNTER,
         since_progress=MAX_COUNTER,
         rollbacks=MAX_COUNTER,
-        pending=2,
+        waiting=1,
     )
     dip = judge(full, PRESETS["unlimited"], 2, ppm(89), 0, True).state
     assert (dip.below_best, dip.since_progress) == (MAX_COUNTER, MAX_COUNTER)

@@ -125,9 +125,9 @@ def test_who_is_no_trainer_is_told_before_and_cannot_register(
 
 
 def test_metadata_fits_up_to_its_limit() -> None:
-    publishing.check_metadata("ä" * 8192)
+    publishing.check_text("ä" * 8192)
     with pytest.raises(ModelproofError, match="has 16386 bytes and at most 16384 fit: shorten it"):
-        publishing.check_metadata("ä" * 8193)
+        publishing.check_text("ä" * 8193)
 
 
 def test_metadatas_limit_is_the_contracts(
