@@ -14,9 +14,10 @@ from scripts._cli import Ui
 
 if TYPE_CHECKING:
     from ml.chain.models import NamedModel
+    from ml.chain.records import Origin
     from ml.chain.registry import ModelRegistry
     from ml.chain.session import Session
-    from ml.chain.types import Policy
+    from ml.chain.types import ModelKind, Policy
 
 
 def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,8 +26,8 @@ def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--policy",
             "preset",
-            type=click.Choice(["thesis", "unlimited"]),
-            help="A preset (docs/policy.md).  [default of a new model: thesis]",
+            type=click.Choice(["thesis", "unlimited", "open"]),
+            help="A preset (docs/policy.md).  [default of a new model: thesis, or open]",
         ),
         click.option(
             "--limit",
@@ -49,17 +50,51 @@ def validator_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def policy_of(preset: str | None, limits: tuple[str, ...], base: Policy | None = None) -> Policy:
+def kind_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what kind of model to create."""
+    for option in (
+        click.option(
+            "--open",
+            "is_open",
+            is_flag=True,
+            help="Create a registry of candidates, not one line of versions (docs/forks.md).",
+        ),
+        click.option(
+            "--fork-of",
+            metavar="MODEL:VERSION",
+            help="Create a model that starts from a passed version of another one.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def default_preset(kind: ModelKind) -> str:
+    """The policy of a new model for which none is named."""
+    from ml.chain.types import ModelKind
+
+    return "open" if kind is ModelKind.OPEN else "thesis"
+
+
+def policy_of(
+    preset: str | None,
+    limits: tuple[str, ...],
+    kind: ModelKind,
+    base: Policy | None = None,
+) -> Policy:
     """A preset, or ``base`` if none is named, with some limits changed.
 
     Raises:
-        ModelproofError: a limit is not of the form, not known, or does not fit the others.
+        ModelproofError: a limit is not of the form, not known, or does not fit the others or the
+            model's kind.
     """
     from dataclasses import fields, replace
 
     from ml.chain.policy import PRESETS, check
 
-    start = base if preset is None and base is not None else PRESETS[preset or "thesis"]
+    start = PRESETS[preset or default_preset(kind)]
+    if preset is None and base is not None:
+        start = base
     known = [field.name for field in fields(start)]
     changes: dict[str, Any] = {}
     for limit in limits:
@@ -71,12 +106,7 @@ def policy_of(preset: str | None, limits: tuple[str, ...], base: Policy | None =
             )
         changes[name] = bool(int(value)) if name == "independent" else int(value)
     policy = replace(start, **changes)
-    check(policy)
-    if policy.quorum > 1:
-        raise ModelproofError(
-            f"a quorum of {policy.quorum} cannot be met yet, since validators cannot sign together:"
-            " leave it at 1."
-        )
+    check(policy, kind)
     return policy
 
 
@@ -88,6 +118,15 @@ class NewModel:
     preset: str | None
     limits: tuple[str, ...]
     validator: str | None
+    is_open: bool = False
+    fork_of: str | None = None
+
+    @property
+    def kind(self) -> ModelKind:
+        """Strict unless it is to be open."""
+        from ml.chain.types import ModelKind
+
+        return ModelKind.OPEN if self.is_open else ModelKind.STRICT
 
 
 def open_or_create(
@@ -96,18 +135,27 @@ def open_or_create(
     """The model that ``text`` means, on which the sender may register; created if there is none.
 
     Raises:
-        ModelproofError: it was created for another test set, the sender may not register on it,
-            or a policy is given for a model that has one.
+        ModelproofError: it was created for another test set, or is of another kind or another
+            origin, the sender may not register on it, or a policy is given for a model that has
+            one.
     """
     from ml.chain import models
     from ml.chain.publishing import check_trainer
     from ml.chain.records import Role
 
-    policy = policy_of(new.preset, new.limits)
+    policy = policy_of(new.preset, new.limits, new.kind)
+    origin = _origin(registry, new.fork_of) if new.fork_of else None
     found = _find(ui, session, registry, text)
     if found is None:
-        return _create(ui, session, registry, text, policy, new)
-    committed = registry.model(found.id).test_set
+        return _create(ui, session, registry, text, policy, new, origin)
+    known = registry.model(found.id)
+    other_kind = new.is_open and known.kind is not new.kind
+    if other_kind or origin not in (None, known.origin):
+        raise ModelproofError(
+            f"{found.name} is there already, and not as --open or --fork-of would create it: leave"
+            " them out, or choose another --model."
+        )
+    committed = known.test_set
     if committed != new.test_set:
         raise ModelproofError(
             f"{found.name} was created for the test set 0x{committed.hex()}, not"
@@ -143,6 +191,7 @@ def _create(
     name: str,
     policy: Policy,
     new: NewModel,
+    origin: Origin | None,
 ) -> NamedModel:
     from ml.chain import models
     from ml.chain.records import Role
@@ -153,13 +202,31 @@ def _create(
         new.test_set,
         policy,
         sender=owner,
+        kind=new.kind,
+        origin=origin,
         trainer=ui.account(session, Role.TRAINER).address,
         validator=_first_validator(session, new.validator),
         operator=ui.account(session, Role.OPERATOR).address,
     )
-    preset = new.preset or "thesis"
-    ui.say(f"Created {name} ({ui.short(model)}) with the policy '{preset}', block {receipt.block}.")
+    preset = new.preset or default_preset(new.kind)
+    what = f"open model {name}" if new.is_open else name
+    forked = f" as a fork of {new.fork_of}" if new.fork_of else ""
+    ui.say(
+        f"Created {what} ({ui.short(model)}){forked} with the policy '{preset}', block"
+        f" {receipt.block}."
+    )
     return models.NamedModel(model, name, owner.address)
+
+
+def _origin(registry: ModelRegistry, text: str) -> Origin:
+    """The version that ``MODEL:VERSION`` means; whether it has passed is the contract's to say."""
+    from ml.chain import models
+    from ml.chain.records import Origin
+
+    name, _, version = text.rpartition(":")
+    if not name or not version.isdecimal():
+        raise ModelproofError(f"{text} names no version of a model: write MODEL:VERSION.")
+    return Origin(models.resolve(registry, name).id, int(version))
 
 
 def _first_validator(session: Session, name: str | None) -> str:

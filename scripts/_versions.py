@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from scripts._cli import Ui
 
 if TYPE_CHECKING:
-    from ml.chain.history import HistoryRow
+    from ml.chain.history import History, HistoryRow
     from ml.chain.models import NamedModel
     from ml.chain.records import Model
     from ml.chain.registry import ModelRegistry
+    from ml.chain.verification import NamedOrigin
 
 _COLUMNS = ["version", "parent", "status", "", "accuracy", "verdict", "weights", "block"]
 
@@ -69,11 +70,58 @@ def as_data(row: HistoryRow) -> dict[str, Any]:
         if validated is None
         else {
             "validator": validated.validator,
+            "signers": list(validated.signers),
             "accuracy_ppm": row.version.accuracy,
             "training_accuracy_ppm": validated.training_accuracy,
             "verdict": validated.verdict.name,
             "metrics": validated.metrics,
             "block": validated.block,
             "transaction": validated.transaction,
+        },
+    }
+
+
+def origin_data(origin: NamedOrigin | None) -> dict[str, Any] | None:
+    """Where a fork starts, for machines."""
+    if origin is None:
+        return None
+    return {
+        "model": origin.model.id,
+        "name": origin.model.name,
+        "version": origin.version,
+        "status": origin.status.name,
+    }
+
+
+def model_data(whole: History) -> dict[str, Any]:
+    """How a model stands, for machines."""
+    state, successor = whole.model.state, whole.successor
+    return {
+        "model": whole.model.id,
+        "name": whole.named.name,
+        "creator": whole.named.creator,
+        "kind": state.kind.name,
+        "origin": origin_data(whole.origin),
+        "test_set": whole.model.test_set,
+        "quorum": whole.model.policy.quorum,
+        "current": state.current,
+        "best": state.best,
+        "best_accuracy_ppm": state.best_accuracy,
+        "iteration": state.iteration,
+        "epoch": state.epoch,
+        "pending": state.pending,
+        "waiting": [row.version.number for row in whole.rows if row.waits],
+        "completed": state.completed.name,
+        "head": whole.model.head,
+        "successor": successor and {"registry": successor.registry, "model": successor.model},
+        "evidence": {
+            "equivocations": [
+                {"validator": one.validator, "version": one.version, "by": one.by}
+                for one in whole.evidence.equivocations
+            ],
+            "hidden_clients": [
+                {"version": one.version, "index": one.index, "client": one.client, "by": one.by}
+                for one in whole.evidence.hidden_clients
+            ],
         },
     }

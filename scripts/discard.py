@@ -1,4 +1,4 @@
-"""Withdraw the version of a model that waits."""
+"""Withdraw a version that waits."""
 
 from __future__ import annotations
 
@@ -7,30 +7,25 @@ import click
 from scripts._cli import Ui, command
 
 
-@command('ape run discard mnist --reason "Registered the wrong file"')
+@command('ape run discard mnist 4 --reason "Registered the wrong file"')
 @click.argument("model")
+@click.argument("version", type=click.IntRange(1))
 @click.option("--reason", required=True, help="Why; public for ever.")
-def cli(ui: Ui, model: str, reason: str) -> None:
-    """Withdraw the version of MODEL that waits for its validation. OPERATOR."""
+def cli(ui: Ui, model: str, version: int, reason: str) -> None:
+    """Withdraw VERSION of MODEL, which waits for its validation. OPERATOR."""
     from ml.chain import models
     from ml.chain.records import Role
-    from ml.errors import ModelproofError
 
     with ui.connect() as session:
         registry = session.registry()
         named = models.resolve(registry, model)
-        pending = registry.model(named.id).state.pending
-        if not pending:
-            raise ModelproofError(
-                f"no version of {named.name} waits for its validation: nothing to discard."
-            )
         sender = ui.account(session, Role.OPERATOR)
-        receipt = registry.discard(named.id, reason, sender=sender)
-        ui.say(f"v{pending} of {named.name} is discarded (block {receipt.block}).")
+        receipt = registry.discard(named.id, version, reason, sender=sender)
+        ui.say(f"v{version} of {named.name} is discarded (block {receipt.block}).")
         ui.result(
             {
                 "model": named.id,
-                "version": pending,
+                "version": version,
                 "reason": reason,
                 "by": sender.address,
                 "transaction": receipt.transaction,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from scripts._cli import Ui, command
-from scripts._versions import as_data, show
+from scripts._versions import as_data, model_data, show
 
 
 @command("ape run history mnist")
@@ -14,7 +14,8 @@ def cli(ui: Ui, model: str | None) -> None:
     """Every version of MODEL with its validation, and every rollback, revocation and change.
 
     Without MODEL, the models of the registry. Each registration is checked against the commitment
-    that the chain stores for it.
+    that the chain stores for it, and all of it against the model's head. Evidence against
+    validators and trainers is not under the head, and checked against the registry's own answers.
     """
     from ml.chain import history, models
 
@@ -29,24 +30,13 @@ def cli(ui: Ui, model: str | None) -> None:
             return
         named = models.resolve(registry, model)
         whole = history.read(registry, named.id)
-        state = whole.model.state
         show(ui, whole.model, whole.rows)
         ui.say("")
         for happening in whole.happenings:
             ui.say(f"block {happening.block}: {happening.sentence}")
         ui.result(
             {
-                "model": named.id,
-                "name": named.name,
-                "creator": named.creator,
-                "current": state.current,
-                "best": state.best,
-                "best_accuracy_ppm": state.best_accuracy,
-                "iteration": state.iteration,
-                "epoch": state.epoch,
-                "pending": state.pending,
-                "completed": state.completed.name,
-                "head": whole.model.head,
+                **model_data(whole),
                 "versions": [as_data(row) for row in whole.rows],
                 "events": [
                     {

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from typing import TYPE_CHECKING
+
 import click
 
 from scripts._cli import Ui, command
 from scripts._versions import as_data, show
+
+if TYPE_CHECKING:
+    from ml.chain.history import History
 
 
 @command("ape run lineage mnist --version 4")
@@ -14,7 +20,11 @@ from scripts._versions import as_data, show
     "--version", type=click.IntRange(1), help="Where to start.  [default: the current version]"
 )
 def cli(ui: Ui, model: str, version: int | None) -> None:
-    """A version of MODEL, its parent, the parent's parent and so on to the first."""
+    """A version of MODEL, its parent, the parent's parent and so on to the first.
+
+    Where a fork begins, it goes on with the version of the other model that it was forked from.
+    Each model's history is checked against its head.
+    """
     from ml.chain import history, models
     from ml.errors import ModelproofError
 
@@ -24,8 +34,17 @@ def cli(ui: Ui, model: str, version: int | None) -> None:
         start = version or registry.model(named.id).state.current
         if not start:
             raise ModelproofError(f"{named.name} has no current version: say --version N.")
-        line = [v.number for v in registry.lineage(named.id, start)]
-        whole = history.read(registry, named.id)
-        rows = {row.version.number: row for row in whole.rows}
-        show(ui, whole.model, [rows[number] for number in line])
-        ui.result([as_data(rows[number]) for number in line])
+        line = history.lineage(registry, named.id, start)
+        parts = [
+            (known, [number for _, number in steps])
+            for known, steps in groupby(line, key=lambda step: step[0])
+        ]
+        for known, numbers in parts:
+            if len(parts) > 1:
+                ui.say(f"{known.named.name} ({ui.short(known.model.id)})", style="bold")
+            show(ui, known.model, [known.row(number) for number in numbers])
+        ui.result([{**as_data(known.row(number)), **_model(known)} for known, number in line])
+
+
+def _model(known: History) -> dict[str, object]:
+    return {"model": known.model.id, "name": known.named.name}

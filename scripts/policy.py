@@ -30,7 +30,8 @@ def cli(ui: Ui, model: str, preset: str | None, limits: tuple[str, ...]) -> None
     """Show the policy of MODEL; with --policy or --limit, change it. ADMIN.
 
     Without --policy, the limits that are not named stay as they are. The policy cannot change while
-    a version waits for its validation.
+    a version waits for its validation. An open model has only max_drop, min_accuracy, quorum and
+    independent.
     """
     from ml.chain import models
     from ml.chain.records import Role
@@ -39,11 +40,12 @@ def cli(ui: Ui, model: str, preset: str | None, limits: tuple[str, ...]) -> None
     with ui.connect() as session:
         registry = session.registry()
         named = models.resolve(registry, model)
-        now = registry.model(named.id).policy
+        known = registry.model(named.id)
+        now = known.policy
         wanted = now
         change: dict[str, Any] = {}
         if preset or limits:
-            wanted = policy_of(preset, limits, base=now)
+            wanted = policy_of(preset, limits, known.kind, base=now)
             if wanted == now:
                 raise ModelproofError(f"this is the policy of {named.name} already.")
             sender = ui.account(session, Role.ADMIN)

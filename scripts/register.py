@@ -9,6 +9,7 @@ import click
 from scripts._cli import Ui, command
 from scripts._models import (
     NewModel,
+    kind_options,
     open_or_create,
     policy_options,
     test_set_root,
@@ -39,10 +40,12 @@ _SHOWN_NAMES = 5
 @click.option(
     "--parent",
     type=click.IntRange(0),
-    help="The version that it was made from.  [default: current]",
+    help="The version that it was made from; any that passed in an open model, 0 for none."
+    "  [default: current, or 0]",
 )
 @click.option("--allow-non-finite", is_flag=True, help="Register NaN and infinite weights too.")
 @policy_options
+@kind_options
 @validator_option
 def cli(
     ui: Ui,
@@ -55,6 +58,8 @@ def cli(
     allow_non_finite: bool,
     preset: str | None,
     limits: tuple[str, ...],
+    is_open: bool,
+    fork_of: str | None,
     validator: str | None,
 ) -> None:
     """Register FILE as the next version of a model. TRAINER.
@@ -63,7 +68,7 @@ def cli(
     """
     from ml.artifact import find_non_finite, read_manifest, strict_json
     from ml.chain import models
-    from ml.chain.publishing import check_metadata, check_trainer, next_turn, register
+    from ml.chain.publishing import check_text, check_trainer, next_turn, register
     from ml.chain.records import Role
     from ml.errors import ModelproofError
     from ml.storage.model_files import ModelFiles
@@ -71,7 +76,7 @@ def cli(
 
     manifest = read_manifest(file)
     stated = canonical_json(strict_json.read(metadata)) if metadata else "{}"
-    check_metadata(stated)
+    check_text(stated)
     bad = [] if allow_non_finite or manifest.is_opaque else find_non_finite(file)
     if bad:
         names = ", ".join(bad[:_SHOWN_NAMES]) + (" …" if len(bad) > _SHOWN_NAMES else "")
@@ -81,7 +86,12 @@ def cli(
         )
     files = ModelFiles(artifacts)
     files.root.mkdir(parents=True, exist_ok=True)  # before anything is sent
-    new = NewModel(test_set_root(test_set), preset, limits, validator) if test_set else None
+    new = None
+    if test_set:
+        root = test_set_root(test_set)
+        new = NewModel(root, preset, limits, validator, is_open, fork_of)
+    elif is_open or fork_of:
+        raise ModelproofError("--open and --fork-of create a model: say its --test-set too.")
     with ui.connect(lasting=False) as session:
         registry = session.registry()
         sender = ui.account(session, Role.TRAINER)

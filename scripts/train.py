@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from scripts._cli import Ui, command
-from scripts._models import NewModel, open_or_create, policy_options, validator_option
+from scripts._models import (
+    NewModel,
+    kind_options,
+    open_or_create,
+    policy_options,
+    validator_option,
+)
 from scripts._versions import show_version
 
 
@@ -25,12 +31,18 @@ from scripts._versions import show_version
 @click.option("--model", help="Its name.  [default: DATASET-ARCHITECTURE]")
 @click.option("--fresh", is_flag=True, help="Start from seeded weights, not the current version's.")
 @click.option(
+    "--parent",
+    type=click.IntRange(1),
+    help="The version to go on from; any that passed in an open model.  [default: current]",
+)
+@click.option(
     "--data", type=click.Path(path_type=Path), help="Folder with MNIST's files, if not the package."
 )
 @click.option(
     "--artifacts", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True
 )
 @policy_options
+@kind_options
 @validator_option
 def cli(
     ui: Ui,
@@ -40,17 +52,21 @@ def cli(
     seed: int | None,
     model: str | None,
     fresh: bool,
+    parent: int | None,
     data: Path | None,
     artifacts: Path,
     preset: str | None,
     limits: tuple[str, ...],
+    is_open: bool,
+    fork_of: str | None,
     validator: str | None,
 ) -> None:
     """Train on DATASET, register the result as the next version, and validate it.
 
-    Training goes on from the current version's verified weights. The validation is measured on
-    the test set that the model was created for, and sent from the validator's account; where you
-    do not hold that account, the version waits for `ape run validate`.
+    Training goes on from the current version's verified weights; in a fork that has none yet, from
+    those of the version that it was forked from. The validation is measured on the test set that
+    the model was created for, and sent from the validator's account; where you do not hold that
+    account, or several validators have to agree, the version waits for `ape run validate`.
     """
     from ml.chain.publishing import pending
     from ml.chain.records import Role
@@ -64,13 +80,13 @@ def cli(
     recipe = find_recipe(dataset, architecture)
     samples = load_dataset(dataset, data)
     files = ModelFiles(artifacts)
-    new = NewModel(samples.test_digest, preset, limits, validator)
+    new = NewModel(samples.test_digest, preset, limits, validator, is_open, fork_of)
     with ui.connect(lasting=False) as session:
         registry = session.registry()
         trainer = ui.account(session, Role.TRAINER)
         judge = ui.validator(session, validator)
         named = open_or_create(ui, session, registry, model or recipe.name, new)
-        begun = versions.start(registry, named, files, fresh=fresh)
+        begun = versions.start(registry, named, files, parent=parent, fresh=fresh)
         number = begun.turn.version
         with training_bar(f"v{number} of {named.name}", ui.err) as progress:
             trained = train(
@@ -86,7 +102,13 @@ def cli(
         )
         ui.say(f"v{number} is registered in block {receipt.block}: {stored.artifact}")
         sentence = None
-        if judge is None or not registry.has_role(named.id, Role.VALIDATOR, judge.address):
+        quorum = registry.model(named.id).policy.quorum
+        if quorum > 1:
+            ui.say(
+                f"It waits for {quorum} validators: each signs with `ape run validate {named.name}"
+                " --sign`, and anyone submits."
+            )
+        elif judge is None or not registry.has_role(named.id, Role.VALIDATOR, judge.address):
             ui.say(f"It waits for a validator: `ape run validate {named.name}`.")
         else:
             waiting = pending(registry, named, number)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts._cli import Ui, command
+from scripts._versions import origin_data
 
 if TYPE_CHECKING:
     from ml.artifact import Manifest
@@ -118,16 +119,20 @@ def _show(ui: Ui, file: Path, manifest: Manifest, matches: Sequence[Identified])
     ui.fields({"file": file, "weights": ui.short(manifest.weights)})
     for match in matches:
         ui.say("")
+        validators = match.validated.validators if match.validated else ()
         ui.fields(
             {
                 "model": f"{match.created.name} ({ui.short(match.model.id)})",
                 "creator": match.created.creator,
+                **({"forked from": match.origin} if match.origin else {}),
                 "version": f"v{match.version.number}, {match.version.status.name.lower()}",
                 "registrar": match.registered.registrar,
-                "validator": match.validated.validator if match.validated else "-",
+                "validator": ", ".join(validators) or "-",
             }
         )
         ui.say(match.standing())
+        for reproach in match.reproaches:
+            ui.say(f"Evidence: {reproach}", style="red")
 
 
 def _as_data(match: Identified) -> dict[str, object]:
@@ -140,10 +145,13 @@ def _as_data(match: Identified) -> dict[str, object]:
         "status": match.version.status.name,
         "registrar": match.registered.registrar,
         "validator": match.validated.validator if match.validated else None,
+        "signers": list(match.validated.signers) if match.validated else [],
         "current": match.model.state.current,
         "on_active_line": match.on_active_line,
         "accuracy_ppm": match.version.accuracy,
         "sentence": match.standing(),
+        "origin": origin_data(match.origin),
+        "evidence": list(match.reproaches),
     }
 
 

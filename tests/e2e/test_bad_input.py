@@ -70,7 +70,7 @@ def place(node: AnvilNode, home: Path) -> Place:
         registry.create_model(HOSTILE, TEST_SET, policy, sender=operator)
         call = bytes(
             registry.contract.createModel.encode_input(
-                "name", TEST_SET, astuple(policy), (NO_ACCOUNT,) * 3
+                "name", False, TEST_SET, (bytes(32), 0), astuple(policy), (NO_ACCOUNT,) * 3
             )
         )
         operator.transfer(registry.address, 0, data=call.replace(b"name", b"\xff\xfe\x00\x9b"))
