@@ -44,7 +44,7 @@ class Choice:
 
         keys: list[Key] = [read_key(file) for file in self.files]
         if self.passphrase:
-            keys.append(Passphrase(click.prompt("Passphrase", hide_input=True, err=True)))
+            keys.append(Passphrase(_ask("Passphrase")))
         return keys or keys_in_environment(os.environ)
 
     def change(self, ui: Ui, change: Callable[[Sidecar], Sidecar]) -> None:
@@ -102,5 +102,17 @@ def new_passphrase() -> Passphrase:
     """Ask for a passphrase twice."""
     from ml.storage.keys import Passphrase
 
-    text = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
-    return Passphrase(text)
+    return Passphrase(_ask("New passphrase", twice=True))
+
+
+def _ask(what: str, *, twice: bool = False) -> str:
+    from ml.storage.errors import NoKey
+
+    try:
+        answer: str = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
+    except click.Abort:
+        raise NoKey(
+            "no passphrase was entered: a terminal is needed for that (one that opens objects can"
+            " be in ENCRYPTION_PASSPHRASE)"
+        ) from None
+    return answer

@@ -13,7 +13,7 @@ import hmac
 from collections.abc import Sequence
 
 from .encryption import is_key_of
-from .errors import ForgedSidecar, MissingRecipient, NoKey, StorageError, WrongKey
+from .errors import DamagedSidecar, ForgedSidecar, MissingRecipient, NoKey, StorageError, WrongKey
 from .keys import Key, MasterKey, Passphrase, PublicKey, Recipient, Unwrappable, WrappedKey, key_id
 from .naming import Stored
 from .sidecar import Payload, Sidecar
@@ -136,4 +136,11 @@ def _changed(sidecar: Sidecar, recipients: Sequence[WrappedKey], key: bytes) -> 
             f"{sidecar.stored.cid} would have no recipient, and nobody could ever read it: name"
             " another one first"
         )
-    return sidecar.with_recipients(recipients, key)
+    changed = sidecar.with_recipients(recipients, key)
+    try:  # what no reader would take is not written
+        Sidecar.parse(changed.to_json())
+    except DamagedSidecar as error:
+        raise StorageError(
+            f"{sidecar.stored.cid} cannot have another recipient: {error.reason}"
+        ) from None
+    return changed

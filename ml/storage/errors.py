@@ -114,9 +114,10 @@ class MisplacedSegment(DamagedObject):
 class DamagedSidecar(NotVerified):
     """The sidecar's text is not one that was ever written; no key is needed to see that."""
 
-    def __init__(self, reason: str) -> None:
-        """Name the first thing that is wrong with it."""
-        super().__init__(f"the sidecar is damaged: {reason}; {_REMEDY}")
+    def __init__(self, name: object, reason: str) -> None:
+        """Name the object and the first thing that is wrong with its sidecar."""
+        super().__init__(f"the sidecar of {name} is damaged: {reason}; {_REMEDY}")
+        self.reason = reason
 
 
 class ForgedSidecar(NotVerified):

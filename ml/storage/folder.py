@@ -83,12 +83,14 @@ class Folder:
             yield file
 
     def delete(self, name: str) -> None:
-        """Remove a file, if there is one of that name; it is gone from the disk then."""
-        try:
+        """Remove a file, if there is one of that name; it is gone from the disk then.
+
+        Raises:
+            StorageError: the system does not let go of it.
+        """
+        with _failing_clearly(self.path), suppress(FileNotFoundError):
             (self.path / name).unlink()
-        except FileNotFoundError:
-            return
-        sync_folder(self.path)
+            sync_folder(self.path)
 
     def names(self) -> Iterator[str]:
         """The names of what is in the folder."""

@@ -14,12 +14,14 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from ml.artifact import strict_json
 from ml.artifact.errors import quoted
+from ml.artifact.json_fields import bytes32, integer, list_of, object_of, string
+from ml.artifact.strict_json import StrictJsonError
 
-from .cid import DIGEST_BYTES, Cid
+from .cid import Cid
 from .encryption import ALGORITHM_NAME, HEADER_BYTES
 from .errors import DamagedSidecar, InvalidCid, SwappedSidecar
 from .keys import (
@@ -42,7 +44,10 @@ NO_COMPRESSION: Final = "none"
 
 _MAC: Final = b"modelproof.sidecar.v1"
 _TOKEN: Final = re.compile(r"[a-z0-9][a-z0-9.+_-]{0,63}")
-_T = TypeVar("_T", str, int, list[object], dict[str, object])
+_KEYS: Final = {
+    *("format", "cid", "sha256", "size", "header", "algorithm", "key_id", "payload", "recipients"),
+    *("mac", "checksum"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +85,26 @@ class Sidecar:
             DamagedSidecar: the text is none that was ever written.
             SwappedSidecar: it is another object's.
         """
-        sidecar = cls.parse(data)
+        sidecar = cls.parse(data, name=str(cid))
         if sidecar.stored.cid != cid:
             raise SwappedSidecar(cid, sidecar.stored.cid)
         return sidecar
 
     @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read a sidecar, whichever object's it is.
+    def parse(cls, data: bytes, *, name: str = "an object") -> Self:
+        """Read a sidecar, whichever object's it is; ``name`` is for errors.
 
         Raises:
             DamagedSidecar: the text is none that was ever written.
         """
         if len(data) > MAX_BYTES:
-            raise DamagedSidecar(f"it has more than {MAX_BYTES} bytes")
+            raise DamagedSidecar(name, f"it has more than {MAX_BYTES} bytes")
         try:
             sidecar = cls(**_fields(strict_json.loads(data)))
         except (ValueError, InvalidCid) as error:
-            raise DamagedSidecar(str(error)) from None
+            raise DamagedSidecar(name, str(error)) from None
         if sidecar.to_json() != data:
-            raise DamagedSidecar("its text is not the one for what it says, checksum included")
+            raise DamagedSidecar(name, "its text is not that of what it says, checksum included")
         return sidecar
 
     def to_json(self) -> bytes:
@@ -149,61 +154,59 @@ def _recipient_document(entry: WrappedKey) -> dict[str, object]:
 
 
 def _fields(value: object) -> dict[str, Any]:
-    """The fields of a sidecar from its JSON.
-
-    A key too many, or a text that is not the usual one for its value, shows when it is written
-    again.
-    """
-    if not isinstance(value, dict):
-        raise ValueError("it is not an object")
-    if _get(value, "format", str) != FORMAT or _get(value, "algorithm", str) != ALGORITHM_NAME:
-        raise ValueError(f"its format is not {FORMAT} with {ALGORITHM_NAME}")
-    cid = Cid.parse(_get(value, "cid", str))
-    stored = Stored(cid, _bytes(value, "sha256", DIGEST_BYTES), _get(value, "size", int))
-    payload: dict[str, object] = _get(value, "payload", dict)
-    recipients: list[object] = _get(value, "recipients", list)
-    entries = tuple(map(_recipient, recipients))
-    if not entries:
-        raise ValueError("it has no recipients")
-    if sum(1 << entry.scrypt.log2_n for entry in entries if entry.scrypt) > 1 << MAX_LOG2_N:
-        raise ValueError("its passphrases would take too long to try")
+    """The fields of a sidecar from its JSON; ``checksum`` shows when it is written again."""
+    document = object_of(value, "the document", _KEYS)
+    if document["format"] != FORMAT or document["algorithm"] != ALGORITHM_NAME:
+        raise StrictJsonError(f"its format is not {FORMAT} with {ALGORITHM_NAME}")
+    cid = Cid.parse(string(document["cid"], '"cid"'))
+    sha256, size = bytes32(document["sha256"], '"sha256"'), integer(document["size"], '"size"')
+    payload = object_of(document["payload"], '"payload"', {"format", "compression"})
     return {
-        "stored": stored,
-        "header": _bytes(value, "header", HEADER_BYTES),
-        "key_id": _bytes(value, "key_id", KEY_ID_BYTES),
-        "payload": Payload(_get(payload, "format", str), _get(payload, "compression", str)),
-        "recipients": entries,
-        "mac": _bytes(value, "mac", DIGEST_BYTES),
+        "stored": Stored(cid, sha256, size),
+        "header": _bytes(document, "header", HEADER_BYTES),
+        "key_id": _bytes(document, "key_id", KEY_ID_BYTES),
+        "payload": Payload(
+            string(payload["format"], "the payload's format"),
+            string(payload["compression"], "the payload's compression"),
+        ),
+        "recipients": _recipients(list_of(document["recipients"], '"recipients"')),
+        "mac": bytes32(document["mac"], '"mac"'),
     }
 
 
-def _recipient(value: object) -> WrappedKey:
-    if not isinstance(value, dict):
-        raise ValueError("a recipient is not an object")
-    algorithm = _get(value, "algorithm", str)
+def _recipients(rows: list[object]) -> tuple[WrappedKey, ...]:
+    entries = tuple(map(_recipient, rows))
+    if not entries:
+        raise StrictJsonError("it has no recipients")
+    if sum(1 << entry.scrypt.log2_n for entry in entries if entry.scrypt) > 1 << MAX_LOG2_N:
+        raise StrictJsonError("its passphrases would take too long to try")
+    return entries
+
+
+def _recipient(row: object) -> WrappedKey:
+    by_passphrase = isinstance(row, dict) and row.get("algorithm") == Passphrase.algorithm
+    keys = {"algorithm", "key_id", "wrapped"} | ({"salt", "log2_n"} if by_passphrase else set())
+    fields = object_of(row, "a recipient", keys)
+    algorithm = string(fields["algorithm"], "a recipient's algorithm")
     if algorithm not in WRAPPED_BYTES:
-        raise ValueError(f"it has a key wrapped by {quoted(algorithm)}, which is unknown")
-    cost = None
-    if algorithm == Passphrase.algorithm:
-        log2_n = _get(value, "log2_n", int)
-        if not MIN_LOG2_N <= log2_n <= MAX_LOG2_N:
-            raise ValueError(f"its scrypt has a log2_n of {log2_n}, which none may have")
-        cost = Scrypt(_bytes(value, "salt", SALT_BYTES), log2_n)
-    key_id, wrapped_bytes = _bytes(value, "key_id", KEY_ID_BYTES), WRAPPED_BYTES[algorithm]
-    return WrappedKey(algorithm, key_id, _bytes(value, "wrapped", wrapped_bytes), cost)
+        raise StrictJsonError(f"it has a key wrapped by {quoted(algorithm)}, which is unknown")
+    key_id = _bytes(fields, "key_id", KEY_ID_BYTES)
+    wrapped = _bytes(fields, "wrapped", WRAPPED_BYTES[algorithm])
+    return WrappedKey(algorithm, key_id, wrapped, _cost(fields) if by_passphrase else None)
 
 
-def _get(document: dict[str, object], key: str, kind: type[_T]) -> _T:
-    value = document.get(key)
-    if type(value) is not kind:
-        raise ValueError(f"its {key!r} is missing or of another kind")
-    return value
+def _cost(fields: dict[str, object]) -> Scrypt:
+    log2_n = integer(fields["log2_n"], '"log2_n"')
+    if not MIN_LOG2_N <= log2_n <= MAX_LOG2_N:
+        raise StrictJsonError(f"its scrypt has a log2_n of {log2_n}, which none may have")
+    return Scrypt(_bytes(fields, "salt", SALT_BYTES), log2_n)
 
 
-def _bytes(document: dict[str, object], key: str, length: int) -> bytes:
-    text = _get(document, key, str)
-    if len(text) != 2 + 2 * length or not text.startswith("0x"):
-        raise ValueError(f"its {key!r} is not 0x and {2 * length} hexadecimal digits")
+def _bytes(fields: dict[str, object], key: str, length: int) -> bytes:
+    """Bytes as 0x and hexadecimal digits; capitals show when they are written again."""
+    text = string(fields[key], f'"{key}"')
+    if not re.fullmatch(rf"0x[0-9a-fA-F]{{{2 * length}}}", text):
+        raise StrictJsonError(f'"{key}" is not 0x and {2 * length} hexadecimal digits')
     return bytes.fromhex(text[2:])
 
 

@@ -114,6 +114,12 @@ def test_added_recipient_may_add_another(good: Sealed) -> None:
     assert reads(good, add_recipient(changed, [PRIVATE], PASSPHRASE), PASSPHRASE)
 
 
+def test_sidecar_that_no_reader_would_take_is_not_made(good: Sealed) -> None:
+    stored, header = good.sidecar.stored, good.sidecar.header
+    with pytest.raises(StorageError, match="another recipient: it has more than 1048576 bytes"):
+        make_sidecar(stored, header, good.key, Payload("pt"), [MASTER] * 5000)
+
+
 def test_removed_recipient_reads_no_longer(good: Sealed) -> None:
     changed = add_recipient(good.sidecar, [MASTER], PRIVATE.public)
     removed = remove_recipient(changed, [MASTER], PRIVATE.key_id)
@@ -219,7 +225,10 @@ def test_sidecar_that_cannot_be_changed_stops_no_other(shelf: Shelf) -> None:
         assert is_recipient(Sidecar.read(shelf.sidecars.read(each.cid), each.cid), new)
     error = failure(done, data={})
     assert isinstance(error, NotVerified)
-    assert "2 of 4 sidecars stay as they were: the sidecar is damaged" in str(error)
+    assert (
+        f"2 of 4 sidecars stay as they were: the sidecar of {shelf.damaged.cid} is damaged"
+        in str(error)
+    )
 
 
 def test_missing_recipient_alone_is_no_failed_verification(shelf: Shelf) -> None:

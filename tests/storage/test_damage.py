@@ -294,5 +294,5 @@ def test_sidecar_of_absurd_length_is_refused(good: Sealed) -> None:
     ],
 )
 def test_text_that_is_no_sidecar_is_refused(text: bytes) -> None:
-    with pytest.raises(DamagedSidecar, match="the sidecar is damaged: "):
+    with pytest.raises(DamagedSidecar, match="the sidecar of an object is damaged: "):
         Sidecar.parse(text)
