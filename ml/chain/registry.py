@@ -118,7 +118,7 @@ class ModelRegistry(DeployedContract):
             sender: anyone
         """
         signed = [astuple(signature) for signature in signatures]
-        arguments = (model, astuple(evaluation), deadline, metrics, signed)
+        arguments = (model, astuple(evaluation), metrics, signed, deadline)
         verdict, receipt = self._send("validateByQuorum", *arguments, sender=sender)
         return Verdict(verdict), receipt
 
