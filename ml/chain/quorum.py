@@ -170,9 +170,9 @@ def submit(
     verdict, receipt = registry.validate_by_quorum(
         waiting.model.id,
         first.evaluation,
-        first.deadline,
         first.metrics,
         [file.signature for file in signed],
+        first.deadline,
         sender=sender,
     )
     return judged(registry, waiting, first.evaluation, verdict, receipt)

@@ -101,9 +101,9 @@ class ModelRegistry(DeployedContract):
         self,
         model: bytes,
         evaluation: Evaluation,
-        deadline: int,
         metrics: str,
         signatures: Sequence[Signature],
+        deadline: int,
         *,
         sender: AccountAPI,
     ) -> tuple[Verdict, Receipt]:
@@ -112,9 +112,9 @@ class ModelRegistry(DeployedContract):
         Args:
             model: whose version
             evaluation: what all of them signed (`ml.chain.signing`)
-            deadline: until when it may be recorded, in seconds since 1970; signed too
             metrics: the text whose keccak256 they signed
             signatures: in the order of their signers' addresses
+            deadline: until when it may be recorded, in seconds since 1970; signed too
             sender: anyone
         """
         signed = [astuple(signature) for signature in signatures]
@@ -284,8 +284,10 @@ class ModelRegistry(DeployedContract):
         """
         while number != 0:
             page, model, number = self._call("getLineage", model, number, PAGE)
-            for step in page:
-                yield LineageStep(bytes(step.modelId), _version(step.version))
+            for whose, (version, *stored) in page:  # Ape names no fields in several return values
+                parent, accuracy, status, commitment = stored
+                record = Version(bytes(commitment), parent, accuracy, Status(status), version)
+                yield LineageStep(bytes(whose), record)
 
     def on_active_line(self, model: bytes, number: int) -> bool:
         """Whether a version is the current one or an ancestor of it, within its model.

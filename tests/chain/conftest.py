@@ -56,6 +56,13 @@ def story(create: Callable[..., Story]) -> Story:
     return create()
 
 
+@pytest.fixture(scope="module")
+def shared(node: AnvilNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelRegistry]:
+    """One registry, connected to, for all tests of a module."""
+    with kept_apart(tmp_path_factory.mktemp("shared")), connect(network_at(node)) as connected:
+        yield connected.deploy(ape.accounts.test_accounts[0])[0]
+
+
 class Tale(NamedTuple):
     """Two models with the same weights, in which v1 is current again after v2 was poisoned."""
 

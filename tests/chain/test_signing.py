@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -13,11 +12,10 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 
 from ml.chain import signing
-from ml.chain.anvil import AnvilNode
 from ml.chain.head import text_digest
 from ml.chain.records import Details, Evaluation, Signature, Update, VersionContent
 from ml.chain.refusals import ContractRefused
-from ml.chain.session import connect
+from ml.chain.registry import ModelRegistry
 from ml.chain.signing import (
     DOMAIN_FIELDS,
     EVALUATION_FIELDS,
@@ -32,8 +30,6 @@ from ml.chain.signing import (
 )
 from ml.errors import ModelproofError
 from tests.contracts.story import Cast, Story
-
-from .places import kept_apart, network_at
 
 DICE = random.Random(712)
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -187,14 +183,12 @@ DETAILS = Details(parent=0, iteration=1, epoch=0, updates=b"r" * 32)
 
 
 @pytest.fixture(scope="module")
-def story(node: AnvilNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(shared: ModelRegistry) -> Story:
     """A model with a client 0, and v1, of which nothing is true but what it says of its round."""
-    with kept_apart(tmp_path_factory.mktemp("signing")), connect(network_at(node)) as session:
-        cast = Cast(*ape.accounts.test_accounts[: len(Cast._fields)])
-        told = Story.begin(session.deploy(cast.deployer)[0], cast)
-        told.enrol(0)
-        told.register(updates=DETAILS.updates)
-        yield told
+    told = Story.begin(shared, Cast(*ape.accounts.test_accounts[: len(Cast._fields)]))
+    told.enrol(0)
+    told.register(updates=DETAILS.updates)
+    return told
 
 
 @pytest.fixture(scope="module")
