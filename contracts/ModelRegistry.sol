@@ -60,7 +60,10 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
         emit ModelCreated(
             modelId, msg.sender, origin.modelId, origin.version, kind, name, testSet, policy
         );
-        _grantFirst(modelId, roles);
+        _grantFirst(modelId, Role.Admin, msg.sender);
+        _grantFirst(modelId, Role.Trainer, roles.trainer);
+        _grantFirst(modelId, Role.Validator, roles.validator);
+        _grantFirst(modelId, Role.Operator, roles.operator);
     }
 
     /// @inheritdoc IModelRegistry
@@ -205,15 +208,8 @@ contract ModelRegistry is Judging, ClientRoll, EvidenceBook, ModelViews {
         _advance(model, Operation.Create, 0, digest, model.state.withKind(kind));
     }
 
-    function _grantFirst(bytes32 modelId, FirstRoles calldata roles) private {
-        _grantRole(roleId(modelId, Role.Admin), msg.sender);
-        if (roles.trainer != address(0)) _grantRole(roleId(modelId, Role.Trainer), roles.trainer);
-        if (roles.validator != address(0)) {
-            _grantRole(roleId(modelId, Role.Validator), roles.validator);
-        }
-        if (roles.operator != address(0)) {
-            _grantRole(roleId(modelId, Role.Operator), roles.operator);
-        }
+    function _grantFirst(bytes32 modelId, Role role, address account) private {
+        if (account != address(0)) _grantRole(roleId(modelId, role), account);
     }
 
     /// @dev The record of a strict model's version is left alone: that it no longer waits is in the

@@ -98,6 +98,10 @@ contract WordHarness {
         return (r.commitment(), r.parent(), r.accuracy(), r.status());
     }
 
+    function hasPassed(VersionRecord r) external pure returns (bool) {
+        return r.hasPassed();
+    }
+
     function matches(VersionRecord r, bytes32 commitment) external pure returns (bool) {
         return r.matches(commitment);
     }

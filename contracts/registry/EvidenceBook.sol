@@ -91,13 +91,14 @@ abstract contract EvidenceBook is ModelStore, EIP712 {
         Evaluation calldata first,
         Evaluation calldata second
     ) private view returns (uint32 version) {
+        (Model storage model,) = _existing(modelId);
         version = first.version;
         bytes32 commitment = Commitment.version(first.testSet, first.weights, first.details);
         bytes32 other = Commitment.version(second.testSet, second.weights, second.details);
         if (version != second.version || commitment != other) {
             revert NotTheSameContent(version, commitment, second.version, other);
         }
-        _checkCommitment(modelId, version, commitment);
+        _checkCommitment(modelId, model, version, commitment);
         if (
             first.accuracy == second.accuracy && first.trainingAccuracy == second.trainingAccuracy
                 && first.accepted == second.accepted
@@ -118,15 +119,20 @@ abstract contract EvidenceBook is ModelStore, EIP712 {
         private
         view
     {
+        (Model storage model,) = _existing(modelId);
         bytes32 details = Commitment.details(
             modelId, version, content.registrar, content.details, content.metadata
         );
-        bytes32 testSet = _models[modelId].testSet;
-        _checkCommitment(modelId, version, Commitment.version(testSet, content.weights, details));
+        bytes32 commitment = Commitment.version(model.testSet, content.weights, details);
+        _checkCommitment(modelId, model, version, commitment);
     }
 
-    function _checkCommitment(bytes32 modelId, uint32 version, bytes32 commitment) private view {
-        (Model storage model,) = _existing(modelId);
+    function _checkCommitment(
+        bytes32 modelId,
+        Model storage model,
+        uint32 version,
+        bytes32 commitment
+    ) private view {
         VersionRecord record = _record(modelId, model, version);
         if (!record.matches(commitment)) {
             revert CommitmentMismatch(version, record.commitment(), commitment);
