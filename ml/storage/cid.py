@@ -8,6 +8,7 @@ that fit one leaf are named by that leaf.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,6 +151,7 @@ def _bytes(field: int, value: bytes) -> bytes:
     return _varint(field << 3 | 2) + _varint(len(value)) + value
 
 
+@functools.lru_cache(maxsize=256)  # a node's links differ in their hashes only
 def _varint(value: int) -> bytes:
     """An unsigned LEB128: seven bits a byte, the lowest first."""
     encoded = bytearray()
