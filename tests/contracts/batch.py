@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from eth_abi.abi import decode as decode_values
 from eth_abi.abi import encode as encode_values
 
+from ml.artifact import abi
 from ml.artifact.keccak import keccak256
 from ml.chain.registry import ModelRegistry
 
@@ -44,6 +45,10 @@ class Batch:
     def address(self) -> str:
         return str(self.contract.address)
 
+    @property
+    def chain_id(self) -> int:
+        return self.registry.chain_id
+
     def call_each(self, target: str, calls: Sequence[bytes]) -> list[Outcome]:
         outcomes = free_call(self.contract, "callEach", target, calls)
         return [Outcome(*outcome) for outcome in outcomes]
@@ -73,8 +78,37 @@ def decoded(contract: Any, function: str, returned: bytes) -> Any:
 
 def selectors(contract_type: Any) -> dict[str, bytes]:
     """The first four bytes by which each function and each error of a contract is known."""
-    abis = [*contract_type.methods, *contract_type.errors]
-    return {abi.name: keccak256(abi.selector.encode())[:4] for abi in abis}
+    every = [*contract_type.methods, *contract_type.errors]
+    return {one.name: keccak256(one.selector.encode())[:4] for one in every}
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A contract's functions and errors, for encoding without asking its type each time."""
+
+    selectors: dict[str, bytes]
+    """Of functions and errors, by name."""
+    about_a_model: frozenset[str]
+    """Names of the errors whose first value is the model's id."""
+
+    @classmethod
+    def of(cls, contract_type: Any) -> Interface:
+        named = frozenset(
+            error.name
+            for error in contract_type.errors
+            if error.inputs and error.inputs[0].name == "modelId"
+        )
+        return cls(selectors(contract_type), named)
+
+    def call(self, name: str, *values: Any) -> bytes:
+        """The calldata of a function; structs in values are flat."""
+        return self.selectors[name] + abi.encode(*values)
+
+    def error(self, name: str, values: Mapping[str, Any], model: bytes) -> bytes:
+        """The data of an error; ``values`` are those that it has besides a model's id."""
+        numbers = [int(value, 16) if isinstance(value, str) else value for value in values.values()]
+        of = [model] if name in self.about_a_model else []
+        return self.call(name, *of, *numbers)
 
 
 def effort(cases: int) -> int:
@@ -88,8 +122,8 @@ _SIGNATURES: dict[tuple[str, str], tuple[bytes, list[str], list[str]]] = {}
 def _signature(contract_type: Any, function: str) -> tuple[bytes, list[str], list[str]]:
     key = (contract_type.name, function)
     if key not in _SIGNATURES:
-        abi = next(abi for abi in contract_type.methods if abi.name == function)
-        inputs = [item.canonical_type for item in abi.inputs]
-        outputs = [item.canonical_type for item in abi.outputs]
-        _SIGNATURES[key] = (keccak256(abi.selector.encode())[:4], inputs, outputs)
+        method = next(one for one in contract_type.methods if one.name == function)
+        inputs = [item.canonical_type for item in method.inputs]
+        outputs = [item.canonical_type for item in method.outputs]
+        _SIGNATURES[key] = (keccak256(method.selector.encode())[:4], inputs, outputs)
     return _SIGNATURES[key]

@@ -8,10 +8,13 @@ early, out of range or out of place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from ml.chain.line import Line
-from ml.chain.types import MAX_PPM, Policy
+from ml.chain.open_policy import LIMITS
+from ml.chain.types import MAX_PPM, ModelKind, Policy, Status
+from ml.chain.words import POLICY_LAYOUT
 
 from .mirror import Move
 
@@ -25,6 +28,8 @@ ODD_ACCURACIES = (0, MAX_PPM, MAX_PPM + 1, 2**32 - 1)
 OUT_OF_TIME = tuple(
     tuple(by if place == off else 0 for place in range(4)) for off in range(4) for by in (1, -1)
 )
+OPEN = Policy(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+"""Whatever an open model may have is off in it."""
 INVALID = (
     Policy(tolerance=MAX_PPM + 1, max_drop=0),
     Policy(max_drop=2**32 - 1),
@@ -40,9 +45,19 @@ INVALID = (
     Policy(quorum=0),
     Policy(quorum=0, tolerance=20_001, max_gap=MAX_PPM + 1),
 )
+EXCESSIVE = (
+    Policy(),
+    *(replace(OPEN, **{name: 1}) for name in POLICY_LAYOUT if name not in LIMITS),
+    replace(OPEN, max_iterations=2**32 - 1),
+)
+"""What an open model may not have."""
 BUSY = ("next",) * 16 + ("rollback", "rollback", "discard", "revoke", "policy", "complete")
 DONE = ("reopen",) * 6 + ("rollback", "policy", "policy", "next", "revoke")
 ODD = ("register", "register", "validate", "validate", "rollback", "discard", "revoke", "reopen")
+SIGNERS = {1: ((0,), (1,), (2,)), 2: ((0, 1), (0, 2), (1, 2), (0, 1), (0, 2), (2, 1), (1, 1))}
+"""Places of three validators in the order of their addresses, as many as the quorum, and some in
+another order."""
+ODD_SIGNERS = ((), (0,), (0, 1, 2))
 
 
 class Over(Exception):
@@ -62,44 +77,78 @@ class Dice:
         raise Over
 
 
-def policy_from_dice(dice: Dice) -> Policy:
+def policy_from_dice(dice: Dice, kind: ModelKind = ModelKind.STRICT) -> Policy:
     """A valid policy whose limits are low enough for a short history to meet them."""
+    max_drop, min_accuracy = dice.pick((20_000, 0, 5_000)), dice.pick((0, 850_000))
+    quorum = dice.pick((1, 1, 1, 2))
+    if kind is ModelKind.OPEN:
+        return replace(OPEN, max_drop=max_drop, min_accuracy=min_accuracy, quorum=quorum)
     return Policy(
         tolerance=dice.pick((5_000, 0)),
-        max_drop=dice.pick((20_000, 0, 5_000)),
+        max_drop=max_drop,
         patience=dice.pick((3, 0, 1, 2, 4)),
-        min_accuracy=dice.pick((0, 850_000)),
+        min_accuracy=min_accuracy,
         min_improvement=dice.pick((0, 1_000)),
         target_accuracy=dice.pick((0, 0, 0, 905_000)),
         convergence_patience=dice.pick((3, 0, 2, 6)),
         max_iterations=dice.pick((30, 0, 5)),
         max_rollbacks=dice.pick((4, 0, 1, 2)),
         max_gap=dice.pick((0, 0, 30_000)),
-        quorum=dice.pick((1,) * 15 + (2,)),
+        quorum=quorum,
     )
 
 
 def next_move(dice: Dice, line: Line) -> Move:
-    """What is tried next on a line. Raises Over."""
+    """What is tried next on a model. Raises Over."""
     state = line.state
     kind = dice.pick(DONE if state.completed else BUSY)
-    if kind == "next" and dice.pick((False,) * 5 + (True,)):
+    if kind == "next" and dice.pick((False,) * 4 + (True,)):
         return _odd_move(dice, line)
     match kind:
-        case "next" if state.pending:
-            accuracy = _in_range((state.best_accuracy or 900_000) + dice.pick(OFFSETS))
-            training = _in_range(accuracy + dice.pick(GAPS))
-            accepted = dice.pick((True,) * 7 + (False,))
-            return Move("validate", (state.pending, accuracy, training, accepted))
         case "next":
-            due = (state.latest + 1, state.current, state.iteration + 1, state.epoch)
-            return Move("register", due)
+            return _next(dice, line)
         case "rollback" | "revoke":
             return Move(kind, (dice.pick(range(state.latest + 2)),))
+        case "discard":
+            return Move(kind, (dice.pick(line.waiting or (state.pending,)),))
         case "policy":
-            invalid = dice.pick((False, False, False, True))
-            return Move("setPolicy", (dice.pick(INVALID) if invalid else policy_from_dice(dice),))
+            return Move("setPolicy", (_some_policy(dice, state.kind),))
     return Move(kind)
+
+
+def _next(dice: Dice, line: Line) -> Move:
+    """What people of a well-run model do: judge what waits, or hand in another version."""
+    state = line.state
+    if line.waiting and not (line.is_open and dice.pick((False, False, True))):
+        accuracy = _in_range((state.best_accuracy or 900_000) + dice.pick(OFFSETS))
+        training = _in_range(accuracy + dice.pick(GAPS))
+        accepted = dice.pick((True,) * 7 + (False,))
+        return _judgement(dice, line, dice.pick(line.waiting), accuracy, training, accepted)
+    return Move("register", _due(dice, line))
+
+
+def _judgement(dice: Dice, line: Line, *judged: int) -> Move:
+    """A validation by one validator, or by as many as the policy asks for."""
+    quorum = line.policy.quorum
+    if quorum == 1 and dice.pick((True,) * 7 + (False,)):
+        return Move("validate", judged)
+    return Move("validateByQuorum", (*judged, dice.pick(SIGNERS[quorum])))
+
+
+def _due(dice: Dice, line: Line) -> tuple[int, int, int, int]:
+    """The version, parent, iteration and epoch of a registration that will do."""
+    state = line.state
+    if not line.is_open:
+        return state.latest + 1, state.current, state.iteration + 1, state.epoch
+    numbered = enumerate(line.versions, start=1)
+    passed = [version for version, record in numbered if record.status is Status.PASSED]
+    return state.latest + 1, dice.pick((0, state.current, *passed)), 0, 0
+
+
+def _some_policy(dice: Dice, kind: ModelKind) -> Policy:
+    if dice.pick((False, False, False, True)):
+        return dice.pick(INVALID + EXCESSIVE if kind is ModelKind.OPEN else INVALID)
+    return policy_from_dice(dice, kind)
 
 
 def _odd_move(dice: Dice, line: Line) -> Move:
@@ -108,20 +157,19 @@ def _odd_move(dice: Dice, line: Line) -> Move:
     kind = dice.pick(ODD)
     match kind:
         case "register":
-            version, parent, iteration, epoch = dice.pick(OUT_OF_TIME)
-            due = (
-                max(0, state.latest + 1 + version),
-                max(0, state.current + parent),
-                max(0, state.iteration + 1 + iteration),
-                max(0, state.epoch + epoch),
-            )
-            return Move(kind, due)
+            off = zip(_due(dice, line), dice.pick(OUT_OF_TIME), strict=True)
+            return Move(kind, tuple(max(0, value + by) for value, by in off))
         case "validate":
             version = max(0, state.latest + dice.pick((0, 0, -1, 1)))
             accuracy, training = dice.pick(ODD_ACCURACIES), dice.pick(ODD_ACCURACIES)
-            return Move(kind, (version, accuracy, training, True))
+            if dice.pick((True, False)):
+                return Move(kind, (version, accuracy, training, True))
+            signers = dice.pick(ODD_SIGNERS + 2 * SIGNERS[line.policy.quorum])
+            return Move("validateByQuorum", (version, accuracy, training, True, signers))
         case "rollback" | "revoke":
             return Move(kind, (dice.pick((state.latest + 1, state.best, state.current, 0)),))
+        case "discard":
+            return Move(kind, (dice.pick((state.latest + 1, state.latest, state.best, 0)),))
     return Move(kind)
 
 

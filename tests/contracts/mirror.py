@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from typing import Any, Final, NamedTuple
+
+from eth_abi.abi import encode as encode_values
 
 from ml.artifact import abi
 from ml.chain import line as lines
 from ml.chain.commitment import commitment, details_hash
-from ml.chain.head import NO_HEAD, advance, policy_digest, text_digest, validation_digest
-from ml.chain.line import Line, PolicyRefused, Refusal
+from ml.chain.head import (
+    NO_HEAD,
+    advance,
+    policy_digest,
+    quorum_digest,
+    text_digest,
+    validation_digest,
+)
+from ml.chain.line import Line
+from ml.chain.line_refusals import PolicyRefused
+from ml.chain.open_policy import LIMITS
 from ml.chain.policy import MAX_COUNTER, InvalidPolicy
-from ml.chain.records import Details, ModelKind, Operation
+from ml.chain.records import Details, Evaluation, Operation, Signature
+from ml.chain.signing import Domain, evaluation_hash
 from ml.chain.types import COMMITMENT_BYTES, MAX_PPM, Policy, Status
-from ml.chain.words import state_word
+from ml.chain.words import POLICY_LAYOUT, policy_word, state_word
 
+from .batch import Interface
+from .signing import Key
 from .story import TEST_SET, weights_of
 
 REASON = "poisoning"
 METRICS = '{"loss": 0.31}'
 METADATA = '{"seed": 7}'
+DEADLINE: Final = 2**64 - 1
+"""Of all evaluations that are signed here: histories do not tell the time."""
+_QUORUM_TYPES: Final = (
+    "bytes32",
+    "(uint32,uint32,uint32,bool,bytes32,bytes32,bytes32)",
+    "string",
+    "(bytes32,bytes32)[]",
+    "uint64",
+)
 
 
 class Move(NamedTuple):
@@ -42,18 +65,16 @@ class Mirror:
 
     model: bytes
     player: str
-    selectors: Mapping[str, bytes]
-    """Of the registry's functions and errors, by name."""
+    interface: Interface
     line: Line
+    domain: Domain
+    validators: Sequence[Key]
+    """Who can sign, in the order of their addresses."""
     head: bytes = NO_HEAD
     said: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     """The weights and the hash of the details of each registered version."""
     met: set[str] = field(default_factory=set)
     """Names of the rules that decided so far."""
-
-    def coded(self, name: str, *values: Any) -> bytes:
-        """The calldata of a function, or the data of an error; structs in values are flat."""
-        return self.selectors[name] + abi.encode(*values)
 
     def calldata(self, move: Move) -> bytes:
         model, arguments = self.model, move.arguments
@@ -62,14 +83,15 @@ class Mirror:
                 version, *due = arguments
                 nothing = (bytes(32), bytes(32), bytes(32), 0)
                 said = (weights_of(version), *due, *nothing, METADATA)
-                return self.coded("register", model, version, *said)
+                return self.interface.call("register", model, version, *said)
             case "validate":
-                version = arguments[0]
-                of = (TEST_SET, *self.said.get(version, (bytes(32), bytes(32))))
-                return self.coded("validate", model, *arguments, *of, METRICS)
+                stated = astuple(self._evaluation(*arguments))
+                return self.interface.call("validate", model, *stated, METRICS)
+            case "validateByQuorum":
+                return self._signed(*arguments)
             case "setPolicy":
-                return self.coded("setPolicy", model, *policy_values(*arguments))
-        return self.coded(move.function, model, *arguments, REASON)
+                return self.interface.call("setPolicy", model, *policy_values(*arguments))
+        return self.interface.call(move.function, model, *arguments, REASON)
 
     def take(self, move: Move) -> bytes:
         """Do a move as the policy says; the data of the error if it refuses, else nothing."""
@@ -77,12 +99,9 @@ class Mirror:
             operation, subject, digest, after = self._after(move)
         except PolicyRefused as refused:
             self.met.add(refused.reason.name)
-            reason = refused.reason
-            if move.function == "validate" and self.line.policy.quorum > 1:
-                reason = Refusal.QUORUM_NOT_MET  # the plain call asks for this first
-            return self.coded(*ERRORS[reason](self, move.arguments))
+            return self.interface.error(refused.reason, refused.values, self.model)
         except InvalidPolicy:
-            return self.coded(*policy_error(*move.arguments))
+            return self.interface.call(*policy_error(*move.arguments))
         self.line = after
         word = state_word(after.state)
         self.head = advance(self.head, operation, self.player, subject, digest, word)
@@ -92,7 +111,7 @@ class Mirror:
         """What ``getModel`` and ``getVersions`` return, one after the other."""
         state = self.line.state
         model = (
-            ModelKind.STRICT,
+            state.kind,
             state.current,
             state.best,
             state.best_accuracy,
@@ -103,17 +122,34 @@ class Mirror:
             state.since_progress,
             state.rollbacks,
             state.pending,
+            state.waiting,
             state.completed,
             TEST_SET,
             self.head,
             0,  # no clients
             *policy_values(self.line.policy),
+            bytes(32),  # no origin
+            0,
+            Status.NONE,
         )
         versions = [32, len(self.line.versions)]
         for number, record in enumerate(self.line.versions, start=1):
             stored = record.commitment + bytes(32 - COMMITMENT_BYTES)
             versions += [number, record.parent, record.accuracy, record.status, stored]
         return abi.encode(*model, *versions)
+
+    def _evaluation(self, version: int, *judged: Any) -> Evaluation:
+        of = self.said.get(version, (bytes(32), bytes(32)))
+        return Evaluation(version, *judged, TEST_SET, *of)
+
+    def _signed(self, version: int, *judged: Any) -> bytes:
+        *values, signers = judged
+        evaluation = self._evaluation(version, *values)
+        hashed = evaluation_hash(self.model, evaluation, text_digest(METRICS), DEADLINE)
+        signatures = [self.validators[place].sign(self.domain, hashed) for place in signers]
+        arguments = (self.model, astuple(evaluation), METRICS, _pairs(signatures), DEADLINE)
+        selector = self.interface.selectors["validateByQuorum"]
+        return selector + encode_values(_QUORUM_TYPES, arguments)
 
     def _after(self, move: Move) -> tuple[Operation, int, bytes, Line]:
         line, arguments = self.line, move.arguments
@@ -126,10 +162,12 @@ class Mirror:
                 self.met |= {judged.verdict.name, judged.completed.name}
                 digest = validation_digest(*arguments[1:3], judged.verdict, METRICS)
                 return Operation.VALIDATE, arguments[0], digest, after
+            case "validateByQuorum":
+                return self._validated_by_quorum(*arguments)
             case "rollback":
                 return Operation.ROLLBACK, arguments[0], reason, lines.rollback(line, *arguments)
             case "discard":
-                return Operation.DISCARD, line.state.pending, reason, lines.discard(line)
+                return Operation.DISCARD, arguments[0], reason, lines.discard(line, *arguments)
             case "complete":
                 after = lines.complete(line)
                 self.met.add(after.state.completed.name)
@@ -150,43 +188,17 @@ class Mirror:
         self.said[version] = (weights, details)
         return Operation.REGISTER, version, full, after
 
-
-# The contract's error, with its values, for each thing that the Python policy refuses, given the
-# model before and the arguments of the move.
-ERRORS: dict[Refusal, Callable[[Mirror, tuple[Any, ...]], tuple[Any, ...]]] = {
-    Refusal.COMPLETED: lambda m, _: ("ModelIsCompleted", m.model, m.line.state.completed),
-    Refusal.PENDING: lambda m, _: ("VersionIsPending", m.model, m.line.state.pending),
-    Refusal.WRONG_VERSION: lambda m, a: ("UnexpectedVersion", a[0], m.line.state.latest + 1),
-    Refusal.WRONG_PARENT: lambda m, a: ("UnexpectedParent", a[1], m.line.state.current),
-    Refusal.WRONG_ITERATION: lambda m, a: ("UnexpectedIteration", a[2], m.line.state.iteration + 1),
-    Refusal.WRONG_EPOCH: lambda m, a: ("UnexpectedEpoch", a[3], m.line.state.epoch),
-    Refusal.NOT_PENDING: lambda m, a: (
-        ("VersionIsNotPending", m.model, a[0], m.line.state.pending)
-    ),
-    Refusal.OUT_OF_RANGE: lambda _, a: (
-        ("AccuracyOutOfRange", next(value for value in a[1:3] if value > MAX_PPM), MAX_PPM)
-    ),
-    Refusal.QUORUM_NOT_MET: lambda m, _: ("QuorumRequired", m.line.policy.quorum),
-    Refusal.NOT_A_TARGET: lambda m, a: not_passed(m, a[0]),
-    Refusal.ALREADY_CURRENT: lambda _, a: ("AlreadyCurrent", a[0]),
-    Refusal.NOTHING_PENDING: lambda m, _: ("VersionIsNotPending", m.model, 0, 0),
-    Refusal.NOT_COMPLETED: lambda m, _: ("ModelIsNotCompleted", m.model),
-    Refusal.MAX_ITERATIONS_REACHED: lambda m, _: (
-        ("IterationsExhausted", m.line.state.iteration, m.line.policy.max_iterations)
-    ),
-    Refusal.NOT_PASSED: lambda m, a: not_passed(m, a[0]),
-    Refusal.VERSION_IN_USE: lambda m, a: (
-        ("VersionInUse", a[0], m.line.state.current, m.line.state.best)
-    ),
-}
-
-
-def not_passed(mirror: Mirror, version: int) -> tuple[Any, ...]:
-    """The contract's error, with its values, for a version that has not passed."""
-    status = mirror.line.record(version).status
-    if status is Status.NONE:
-        return "UnknownVersion", mirror.model, version
-    return "VersionNotPassed", version, status
+    def _validated_by_quorum(
+        self, version: int, *judged: Any
+    ) -> tuple[Operation, int, bytes, Line]:
+        *values, places = judged
+        signers = [self.validators[place].address for place in places]
+        after, judgement = lines.validate_by_quorum(
+            self.line, version, *values, signers=signers, deadline=DEADLINE, time=0
+        )
+        self.met |= {judgement.verdict.name, judgement.completed.name}
+        digest = quorum_digest(*values[:2], judgement.verdict, METRICS, signers, DEADLINE)
+        return Operation.VALIDATE_BY_QUORUM, version, digest, after
 
 
 def policy_error(policy: Policy) -> tuple[Any, ...]:
@@ -201,5 +213,16 @@ def policy_error(policy: Policy) -> tuple[Any, ...]:
         return "ToleranceAboveMaxDrop", policy.tolerance, policy.max_drop
     if policy.min_accuracy > policy.target_accuracy > 0:
         return "MinAccuracyAboveTarget", policy.min_accuracy, policy.target_accuracy
-    assert policy.quorum == 0
-    return ("QuorumIsZero",)
+    if policy.quorum == 0:
+        return ("QuorumIsZero",)
+    return "PolicyNotForOpenModels", excess(policy)
+
+
+def excess(policy: Policy) -> int:
+    """What of a packed policy no open model may have."""
+    fields = [POLICY_LAYOUT[name] for name in LIMITS]
+    return policy_word(policy) & ~sum(((1 << width) - 1) << offset for offset, width in fields)
+
+
+def _pairs(signatures: Sequence[Signature]) -> list[tuple[bytes, ...]]:
+    return [astuple(signature) for signature in signatures]

@@ -13,10 +13,10 @@ import pytest
 from ml.chain import events
 from ml.chain.commitment import details_hash
 from ml.chain.policy import PRESETS
-from ml.chain.records import Details, Evaluation, Model, Receipt, Role
+from ml.chain.records import Details, Evaluation, LineageStep, Model, Receipt, Role, Version
 from ml.chain.refusals import ContractRefused
 from ml.chain.registry import ModelRegistry
-from ml.chain.types import ModelState, Policy, Status, Verdict
+from ml.chain.types import ModelKind, ModelState, Policy, Status, Verdict
 from tests.chain.plays import ppm
 
 Account: TypeAlias = Any
@@ -60,7 +60,10 @@ class Story:
     """The weights and the hash of the details of each registered version."""
 
     @classmethod
-    def begin(cls, registry: ModelRegistry, cast: Cast, policy: Policy = THESIS) -> Story:
+    def begin(
+        cls, registry: ModelRegistry, cast: Cast, policy: Policy = THESIS, **created: Any
+    ) -> Story:
+        """A new model; ``created`` is its kind and its origin, if they are not the usual ones."""
         name = next(_NAMES)
         model, receipt = registry.create_model(
             name,
@@ -70,6 +73,7 @@ class Story:
             trainer=cast.trainer.address,
             validator=cast.validator.address,
             operator=cast.operator.address,
+            **created,
         )
         return cls(registry, cast, name, model, receipt)
 
@@ -89,17 +93,20 @@ class Story:
 
     def log(self, receipt: Receipt) -> Log:
         """The events of one transaction, in order."""
+        from_then_on = ModelRegistry(self.registry.contract, receipt.block)
         return [
             (event.name, event.arguments)
-            for event in events.read(self.registry)
+            for event in events.read(from_then_on)
             if event.transaction == receipt.transaction
         ]
 
     # What can be done
 
     def due(self) -> Details:
-        """What a registration has to say now."""
+        """What a registration has to say now; one of an open model is made from nothing."""
         state = self.state
+        if state.kind is ModelKind.OPEN:
+            return Details(0, 0, 0)
         return Details(state.current, state.iteration + 1, state.epoch)
 
     def register(
@@ -157,8 +164,9 @@ class Story:
     def rollback(self, target: int, reason: str = "") -> Receipt:
         return self.registry.rollback(self.id, target, reason, sender=self.cast.operator)
 
-    def discard(self, reason: str = "") -> Receipt:
-        return self.registry.discard(self.id, reason, sender=self.cast.operator)
+    def discard(self, reason: str = "", version: int | None = None) -> Receipt:
+        version = self.state.pending if version is None else version
+        return self.registry.discard(self.id, version, reason, sender=self.cast.operator)
 
     def complete(self, reason: str = "") -> Receipt:
         return self.registry.complete(self.id, reason, sender=self.cast.operator)
@@ -189,6 +197,18 @@ def refused(name: str, **values: Any) -> Iterator[None]:
     with pytest.raises(ContractRefused) as caught:
         yield
     assert (caught.value.name, caught.value.values) == (name, values)
+
+
+def lineage(
+    registry: ModelRegistry, model: bytes, version: int, limit: int
+) -> tuple[list[LineageStep], tuple[bytes, int]]:
+    """One page of a lineage, and where to go on: no client of pages can be wrong about it."""
+    page, then, number = ask(registry, "getLineage", model, version, limit)
+    steps = [
+        LineageStep(bytes(of), Version(bytes(commitment), parent, accuracy, Status(status), number))
+        for of, (number, parent, accuracy, status, commitment) in page
+    ]
+    return steps, (bytes(then), number)
 
 
 def ask(registry: ModelRegistry, function: str, *arguments: Any, sender: Account = None) -> Any:

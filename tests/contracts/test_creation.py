@@ -9,9 +9,9 @@ import pytest
 
 from ml.chain.commitment import model_id, role_id
 from ml.chain.policy import PRESETS
-from ml.chain.records import Model, ModelKind, Role
+from ml.chain.records import Model, Role
 from ml.chain.registry import NO_ACCOUNT, ModelRegistry
-from ml.chain.types import MAX_PPM, ModelState, Policy
+from ml.chain.types import MAX_PPM, ModelKind, ModelState, Policy
 
 from .mirror import policy_values
 from .story import TEST_SET, Cast, Story, ask, refused
@@ -24,8 +24,7 @@ def test_new_model_is_strict_and_empty(story: Story) -> None:
     model = story.model
     assert model == Model(
         id=story.id,
-        kind=ModelKind.STRICT,
-        state=ModelState(),
+        state=ModelState(kind=ModelKind.STRICT),
         test_set=TEST_SET,
         head=model.head,
         active_clients=0,
@@ -42,6 +41,9 @@ def test_creation_is_told_with_the_roles_it_grants(story: Story) -> None:
         {
             "modelId": story.id,
             "creator": admin,
+            "originModel": bytes(32),
+            "originVersion": 0,
+            "kind": ModelKind.STRICT,
             "name": story.name,
             "testSet": TEST_SET,
             "policy": policy_values(Policy()),

@@ -171,10 +171,21 @@ def test_discard_is_told_with_its_reason(story: Story) -> None:
     ]
 
 
-def test_discard_is_refused_where_nothing_waits(story: Story) -> None:
+@pytest.mark.parametrize("version", [0, 1, 2, 2**32 - 1])
+def test_discard_is_refused_where_nothing_waits(story: Story, version: int) -> None:
     story.play(90)
-    with refused("VersionIsNotPending", modelId=story.id, version=0, pending=0):
-        story.discard()
+    with refused("VersionIsNotPending", modelId=story.id, version=version, pending=0):
+        story.discard(version=version)
+
+
+@pytest.mark.parametrize("version", [0, 1, 3])
+def test_discard_of_another_version_than_the_one_that_waits_is_refused(
+    story: Story, version: int
+) -> None:
+    story.play(90)
+    story.register()
+    with refused("VersionIsNotPending", modelId=story.id, version=version, pending=2):
+        story.discard(version=version)
 
 
 # --- Complete and reopen --------------------------------------------------------------------------
@@ -343,5 +354,5 @@ def test_change_of_policy_is_told_in_full(story: Story) -> None:
 
 def test_change_of_policy_is_refused_while_a_version_waits(story: Story) -> None:
     story.register()
-    with refused("VersionIsPending", modelId=story.id, version=1):
+    with refused("VersionsWait", modelId=story.id, waiting=1):
         story.set_policy(Policy(patience=1))

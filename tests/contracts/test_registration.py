@@ -25,7 +25,7 @@ def test_registered_version_waits_and_moves_no_pointer(story: Story) -> None:
     story.play(90)
     before = story.state
     story.register()
-    assert story.state == replace(before, latest=2, pending=2)
+    assert story.state == replace(before, latest=2, waiting=1)
     assert story.statuses == [Status.PASSED, Status.PENDING]
 
 

@@ -25,7 +25,7 @@ ACTS: dict[str, tuple[Role, Act]] = {
     ),
     "validate": (Role.VALIDATOR, lambda s, by: s.validate(sender=by)),
     "rollback": (Role.OPERATOR, lambda s, by: s.registry.rollback(s.id, 0, "", sender=by)),
-    "discard": (Role.OPERATOR, lambda s, by: s.registry.discard(s.id, "", sender=by)),
+    "discard": (Role.OPERATOR, lambda s, by: s.registry.discard(s.id, 1, "", sender=by)),
     "complete": (Role.OPERATOR, lambda s, by: s.registry.complete(s.id, "", sender=by)),
     "revoke": (Role.OPERATOR, lambda s, by: s.registry.revoke(s.id, 1, "", sender=by)),
     "exclude": (Role.OPERATOR, lambda s, by: s.registry.exclude_client(s.id, 0, "", sender=by)),

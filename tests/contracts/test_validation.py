@@ -191,9 +191,9 @@ def test_evaluation_of_anything_else_than_what_was_registered_is_refused(
     true = story.evaluation()
     flipped = bytes([getattr(true, part)[0], getattr(true, part)[1] ^ 1]) + getattr(true, part)[2:]
     false = replace(true, **{part: flipped})
-    evaluated = commitment(false.test_set, false.weights, false.details)
+    stated = commitment(false.test_set, false.weights, false.details)
     recorded = commitment(TEST_SET, *story.said[1])[:25]
-    with refused("CommitmentMismatch", version=1, recorded=recorded, evaluated=evaluated):
+    with refused("CommitmentMismatch", version=1, recorded=recorded, stated=stated):
         story.validate(false)
 
 
@@ -203,8 +203,8 @@ def test_evaluation_of_an_earlier_version_does_not_pass_for_a_later_one(story: S
     weights, details = story.said[1]
     evaluation = story.evaluation(weights=weights, details=details)
     recorded = commitment(TEST_SET, *story.said[2])[:25]
-    evaluated = commitment(TEST_SET, weights, details)
-    with refused("CommitmentMismatch", version=2, recorded=recorded, evaluated=evaluated):
+    stated = commitment(TEST_SET, weights, details)
+    with refused("CommitmentMismatch", version=2, recorded=recorded, stated=stated):
         story.validate(evaluation)
 
 

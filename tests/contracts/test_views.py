@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from ml.chain import registry as registry_client
+from ml.chain.records import LineageStep
 from ml.chain.registry import ModelRegistry
 from ml.chain.types import Status
 
-from .story import Cast, Story, ask, refused, weights_of
+from .story import Cast, Story, ask, lineage, refused, weights_of
 
 NOBODY = b"no such model".ljust(31, b"?") + b"\0"
 HIGHEST = 2**256 - 1
@@ -114,18 +115,11 @@ def test_version_that_does_not_exist_is_refused(straight: Story, number: int) ->
 def test_lineage_follows_parents_from_any_version(
     branched: Story, version: int, limit: int, expected: list[int]
 ) -> None:
-    page = ask(branched.registry, "getLineage", branched.id, version, limit)
-    assert numbers(page) == expected
+    page, after = lineage(branched.registry, branched.id, version, limit)
     alone = [branched.registry.version(branched.id, number) for number in expected]
-    assert [bytes(view.commitment) for view in page] == [one.commitment for one in alone]
-    assert [view.parent for view in page] == [one.parent for one in alone]
-
-
-def test_lineage_goes_on_from_the_last_parent_of_a_page(branched: Story) -> None:
-    first = ask(branched.registry, "getLineage", branched.id, 6, 2)
-    rest = ask(branched.registry, "getLineage", branched.id, first[-1].parent, 2)
-    assert numbers(first) + numbers(rest) == [6, 5, 4, 1]
-    assert rest[-1].parent == 0
+    assert page == [LineageStep(branched.id, one) for one in alone]
+    left = (alone[-1].parent if alone else version) if len(page) == limit else 0
+    assert after == ((branched.id, left) if left else (bytes(32), 0))
 
 
 @pytest.mark.parametrize("version", [0, 7])
@@ -138,7 +132,7 @@ def test_lineage_begins_anew_after_a_rollback_to_none(story: Story) -> None:
     story.play(100)
     story.rollback(0)
     story.play(97, 98)
-    assert [version.number for version in story.registry.lineage(story.id, 3)] == [3, 2]
+    assert [step.version.number for step in story.registry.lineage(story.id, 3)] == [3, 2]
 
 
 # --- The active line ------------------------------------------------------------------------------
@@ -197,12 +191,15 @@ def test_client_reads_the_same_in_pages_of_any_size(
     client, model = branched.registry, branched.id
     assert [version.number for version in client.versions(model)] == [1, 2, 3, 4, 5, 6]
     assert [version.number for version in client.versions(model, 5)] == [5, 6]
-    assert [version.number for version in client.lineage(model, 6)] == [6, 5, 4, 1]
+    assert [step.version.number for step in client.lineage(model, 6)] == [6, 5, 4, 1]
     assert [n for n in range(1, 7) if client.on_active_line(model, n)] == [1, 4, 5]
 
 
 # --- Models that do not exist ---------------------------------------------------------------------
 
+EVALUATION = (1, 0, 0, True, bytes(32), bytes(32), bytes(32))
+SIGNED = (EVALUATION, bytes(32), 0, (bytes(32), bytes(32)))
+CONTENT = (bytes(32), "0x" + "11" * 20, (0, 0, 0, bytes(32), bytes(32), bytes(32), 0), bytes(32))
 QUESTIONS: dict[str, tuple[Any, ...]] = {
     "getModel": (),
     "getClient": (0,),
@@ -219,16 +216,22 @@ QUESTIONS: dict[str, tuple[Any, ...]] = {
         [],
     ),
     "register": (1, weights_of(1), (0, 1, 0, bytes(32), bytes(32), bytes(32), 0), ""),
-    "validate": ((1, 0, 0, True, bytes(32), bytes(32), bytes(32)), ""),
+    "validate": (EVALUATION, ""),
+    "validateByQuorum": (EVALUATION, "", [], 2**64 - 1),
     "rollback": (0, ""),
-    "discard": ("",),
+    "discard": (1, ""),
     "complete": ("",),
     "reopen": ("",),
     "revoke": (1, ""),
     "setPolicy": ((0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, False),),
+    "announceSuccessor": ("0x" + "11" * 20, bytes(32)),
     "enrolClient": (0, "0x" + "11" * 20, bytes(32)),
     "excludeClient": (0, ""),
     "reinstateClient": (0, ""),
+    "reportEquivocation": (SIGNED, SIGNED),
+    "proveUpdate": (1, CONTENT, 0, (0, 0, 0, bytes(32), 0), (bytes(32), bytes(32)), []),
+    "equivocationOf": ("0x" + "11" * 20,),
+    "hiddenClients": (1,),
 }
 
 

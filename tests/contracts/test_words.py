@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from ml.chain.policy import MAX_COUNTER, MAX_ITERATION
-from ml.chain.records import ModelKind
-from ml.chain.types import MAX_PPM, CompletionReason, ModelState, Policy, Status
+from ml.chain.types import MAX_PPM, CompletionReason, ModelKind, ModelState, Policy, Status
 from ml.chain.words import POLICY_LAYOUT, STATE_LAYOUT, policy_word, state_word
 
 from .batch import Batch, decoded, encode
-from .mirror import policy_values
+from .mirror import excess, policy_values
 
 ONES = 2**256 - 1
 DICE = random.Random(0)
@@ -28,19 +27,20 @@ class Change(IntEnum):
 
     CURRENT = 0
     BEST = 1
-    PENDING = 2
-    NO_PENDING = 3
-    NEXT_ITERATION = 4
-    NEXT_EPOCH = 5
-    BELOW_BEST = 6
-    ONE_MORE_BELOW_BEST = 7
-    SINCE_PROGRESS = 8
-    ONE_MORE_SINCE_PROGRESS = 9
-    ROLLBACKS = 10
-    ONE_MORE_ROLLBACK = 11
-    COMPLETED = 12
-    NOT_COMPLETED = 13
-    KIND = 14
+    REGISTERED = 2
+    NONE_WAITING = 3
+    ONE_LESS_WAITING = 4
+    NEXT_ITERATION = 5
+    NEXT_EPOCH = 6
+    BELOW_BEST = 7
+    ONE_MORE_BELOW_BEST = 8
+    SINCE_PROGRESS = 9
+    ONE_MORE_SINCE_PROGRESS = 10
+    ROLLBACKS = 11
+    ONE_MORE_ROLLBACK = 12
+    COMPLETED = 13
+    NOT_COMPLETED = 14
+    KIND = 15
 
 
 def get(word: int, name: str) -> int:
@@ -68,8 +68,12 @@ def sixteen_bits(name: str) -> Callable[[int, int, int], dict[str, int]]:
 EFFECTS: dict[Change, Callable[[int, int, int], dict[str, int]]] = {
     Change.CURRENT: lambda _, value, __: {"current": value},
     Change.BEST: lambda _, v, accuracy: {"current": v, "best": v, "best_accuracy": accuracy},
-    Change.PENDING: lambda _, value, __: {"latest": value, "pending": 1},
-    Change.NO_PENDING: lambda *_: {"pending": 0},
+    Change.REGISTERED: lambda word, value, _: {
+        "latest": value,
+        **one_more("waiting")(word, 0, 0),
+    },
+    Change.NONE_WAITING: lambda *_: {"waiting": 0},
+    Change.ONE_LESS_WAITING: lambda word, *_: {"waiting": get(word, "waiting") - 1},
     Change.NEXT_ITERATION: one_more("iteration"),
     Change.NEXT_EPOCH: one_more("epoch"),
     Change.BELOW_BEST: sixteen_bits("below_best"),
@@ -119,6 +123,7 @@ def test_change_of_a_state_leaves_every_other_field_alone(
         for word in WORDS
         for value in values
         for accuracy in (0, MAX_PPM)
+        if change is not Change.ONE_LESS_WAITING or get(word, "waiting")
     ]
     expected = [
         put(word, **EFFECTS[change](word, value, accuracy))
@@ -135,6 +140,7 @@ def test_change_of_a_state_leaves_every_other_field_alone(
         (Change.ONE_MORE_BELOW_BEST, "below_best", MAX_COUNTER),
         (Change.ONE_MORE_SINCE_PROGRESS, "since_progress", MAX_COUNTER),
         (Change.ONE_MORE_ROLLBACK, "rollbacks", MAX_COUNTER),
+        (Change.REGISTERED, "waiting", 255),
     ],
 )
 def test_counter_stops_at_its_highest_value(
@@ -156,17 +162,18 @@ def states() -> Iterator[ModelState]:
         "below_best": MAX_COUNTER,
         "since_progress": MAX_COUNTER,
         "rollbacks": MAX_COUNTER,
+        "waiting": 255,
     }
     full = ModelState(**highest)
-    yield from (ModelState(), full, replace(full, pending=full.latest))
+    yield from (ModelState(), full, replace(full, waiting=0), replace(full, kind=ModelKind.OPEN))
     yield from (ModelState(**{name: value}) for name, value in highest.items())
     for reason in CompletionReason:
         yield ModelState(completed=reason)
         yield replace(full, completed=reason)
     for _ in range(30):
         drawn = {name: DICE.randint(0, value) for name, value in highest.items()}
-        pending = DICE.choice((0, drawn["latest"]))
-        yield ModelState(**drawn, pending=pending, completed=DICE.choice(list(CompletionReason)))
+        kind = DICE.choice((ModelKind.STRICT, ModelKind.OPEN))
+        yield ModelState(**drawn, completed=DICE.choice(list(CompletionReason)), kind=kind)
 
 
 def test_state_reads_back_from_its_word(ask_each: Callable[..., list[Any]]) -> None:
@@ -184,15 +191,17 @@ def test_state_reads_back_from_its_word(ask_each: Callable[..., list[Any]]) -> N
             below_best=view[7],
             since_progress=view[8],
             rollbacks=view[9],
-            pending=view[10],
-            completed=CompletionReason(view[11]),
+            waiting=view[11],
+            completed=CompletionReason(view[12]),
+            kind=ModelKind(view[0]),
         )
         for view in views
     ]
     assert told == given
-    assert {view[0] for view in views} == {ModelKind.STRICT}
+    assert [view[10] for view in views] == [state.pending for state in given]
     flags = [
-        (True, state.completed is not CompletionReason.NONE, state.pending != 0) for state in given
+        (True, state.completed is not CompletionReason.NONE, state.kind is ModelKind.OPEN)
+        for state in given
     ]
     assert ask_each("flagsOfState", words) == flags
 
@@ -200,7 +209,7 @@ def test_state_reads_back_from_its_word(ask_each: Callable[..., list[Any]]) -> N
 def test_word_of_a_model_that_does_not_exist_is_all_zero(
     ask_each: Callable[..., list[Any]],
 ) -> None:
-    assert state_word(ModelState(), ModelKind.NONE) == 0
+    assert state_word(ModelState(kind=ModelKind.NONE)) == 0
     assert ask_each("flagsOfState", [(0,)]) == [(False, False, False)]
 
 
@@ -239,8 +248,16 @@ def test_policy_packs_as_in_python_and_reads_back(ask_each: Callable[..., list[A
     tried = list(policies())
     given = [policy_values(policy) for policy in tried]
     words = [policy_word(policy) for policy in tried]
-    assert ask_each("packPolicy", [(values,) for values in given]) == words
+    assert ask_each("packPolicy", [(values, False) for values in given]) == words
     assert ask_each("readPolicy", [(word,) for word in words]) == given
+
+
+def test_policy_of_an_open_model_packs_alike(ask_each: Callable[..., list[Any]]) -> None:
+    tried = [policy for policy in policies() if excess(policy) == 0]
+    words = [policy_word(policy) for policy in tried]
+    assert len(tried) > len(("max_drop", "min_accuracy", "quorum", "independent"))
+    given = [(policy_values(policy), True) for policy in tried]
+    assert ask_each("packPolicy", given) == words
 
 
 # --- The version's record -------------------------------------------------------------------------
@@ -273,6 +290,14 @@ def test_status_of_a_record_touches_its_last_4_bits_alone(
 ) -> None:
     marked = ask_each("withStatus", [(word, status) for status in Status])
     assert marked == [word >> 4 << 4 | status for status in Status]
+
+
+@pytest.mark.parametrize("word", [0, ONES >> 4 << 4], ids=["zeros", "ones"])
+def test_record_has_passed_where_its_status_says_so_alone(
+    ask_each: Callable[..., list[Any]], word: int
+) -> None:
+    answers = ask_each("hasPassed", [(word | status,) for status in Status])
+    assert answers == [status is Status.PASSED for status in Status]
 
 
 def test_record_matches_by_25_bytes_and_by_no_fewer(ask_each: Callable[..., list[Any]]) -> None:
