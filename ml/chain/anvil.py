@@ -1,4 +1,4 @@
-"""Starting and stopping Anvil, Foundry's development node, without ever leaving one behind."""
+"""Starting and stopping development nodes, Anvil above all, without ever leaving one behind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ml.errors import ModelproofError
 
@@ -82,26 +83,39 @@ class RpcClient:
         self._connection.close()
 
 
-class AnvilNode:
-    """An Anvil of one's own on the loopback address: ``with AnvilNode() as node: node.url``.
+class NodeProcess(ABC):
+    """A development node of one's own on the loopback address; a subclass says which.
 
     Args:
-        arguments: further arguments of the ``anvil`` command, such as ``"--chain-id", "11155111"``.
         port: where it listens; a free port if 0.
         log: where its output goes, kept; a file that goes away with the node if None.
 
-    It holds Anvil's ten public test accounts, mines a block per transaction unless told otherwise,
-    and dies with the thread that started it, even if its process is killed (on Linux).
+    It dies with the thread that started it, even if its process is killed (on Linux).
     """
 
-    def __init__(self, *arguments: str, port: int = 0, log: Path | None = None) -> None:
-        self._arguments = arguments
+    name: ClassVar[str]
+    """Of its program, as in messages."""
+    working_folder: ClassVar[Path | None] = None
+    """Where its program has to be started, if that matters to it."""
+
+    def __init__(self, *, port: int = 0, log: Path | None = None) -> None:
         self._any_port = port == 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._client = RpcClient(port)
         self.port = port
+
+    @abstractmethod
+    def command(self, folder: Path) -> list[str]:
+        """The command that serves JSON-RPC at ``port``.
+
+        Args:
+            folder: for what goes away with the node.
+
+        Raises:
+            NodeError: it is not installed.
+        """
 
     @property
     def url(self) -> str:
@@ -112,33 +126,30 @@ class AnvilNode:
     def process(self) -> subprocess.Popen[bytes]:
         """The running process. Raises NodeError before ``start`` and after ``stop``."""
         if self._process is None:
-            raise NodeError("Anvil is not running: start it first.")
+            raise NodeError(f"{self.name} is not running: start it first.")
         return self._process
 
     def start(self) -> Self:
         """Start it and wait until it answers.
 
         Raises:
-            NodeError: there is no ``anvil``, or it ended or stayed silent; with its last words.
+            NodeError: it is not installed, or it ended or stayed silent; with its last words.
         """
-        program = shutil.which("anvil")
-        if program is None:
-            raise NodeError("anvil was not found: run `make setup`.")
-        self._folder = tempfile.TemporaryDirectory(prefix="anvil-")
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
         folder = Path(self._folder.name)
-        log = self._log or folder / "anvil.log"
+        log = self._log or folder / f"{self.name}.log"
         try:
             for attempts_left in (2, 1, 0):
                 if self._any_port:
                     self.port = free_port()
                 self._client = RpcClient(self.port)
-                command = [program, "--host", HOST, "--port", str(self.port), "--quiet"]
-                command += ["--cache-path", str(folder / "states"), *self._arguments]
-                self._process = _spawn(command, log)
+                self._process = _spawn(self.command(folder), log, self.working_folder)
                 try:
                     self._wait_until_it_answers(log)
                 except NodeError:
-                    lost_the_port = self._any_port and "Address already in use" in _complaint(log)
+                    lost_the_port = (
+                        self._any_port and "address already in use" in _complaint(log).lower()
+                    )
                     if not (lost_the_port and attempts_left):
                         raise
                 else:
@@ -188,7 +199,7 @@ class AnvilNode:
         while True:
             code = self.process.poll()
             if code is not None:
-                raise NodeError(f"anvil did not start (exit code {code}): {_complaint(log)}")
+                raise NodeError(f"{self.name} did not start (exit code {code}): {_complaint(log)}")
             try:
                 self.rpc("web3_clientVersion")
             except NodeError:
@@ -199,7 +210,34 @@ class AnvilNode:
                 return
 
 
-def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+class AnvilNode(NodeProcess):
+    """Anvil, Foundry's development node: ``with AnvilNode() as node: node.url``.
+
+    Args:
+        arguments: further arguments of the ``anvil`` command, such as ``"--chain-id", "11155111"``.
+        port: where it listens; a free port if 0.
+        log: where its output goes, kept; a file that goes away with the node if None.
+
+    It holds Anvil's ten public test accounts, and mines a block per transaction unless told
+    otherwise.
+    """
+
+    name = "anvil"
+
+    def __init__(self, *arguments: str, port: int = 0, log: Path | None = None) -> None:
+        super().__init__(port=port, log=log)
+        self._arguments = arguments
+
+    def command(self, folder: Path) -> list[str]:
+        """The command that serves JSON-RPC at ``port``."""
+        program = shutil.which("anvil")
+        if program is None:
+            raise NodeError("anvil was not found: run `make setup`.")
+        command = [program, "--host", HOST, "--port", str(self.port), "--quiet"]
+        return [*command, "--cache-path", str(folder / "states"), *self._arguments]
+
+
+def _spawn(command: list[str], log: Path, folder: Path | None) -> subprocess.Popen[bytes]:
     """Start a process that gets no signals from our terminal and does not outlive us."""
     parent = os.getpid()
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -213,6 +251,7 @@ def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
             command,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -21,7 +21,7 @@ from web3.exceptions import ContractLogicError
 from ml.chain import logs
 from ml.chain.logs import Event, Topics
 from ml.chain.records import Receipt
-from ml.chain.refusals import ContractRefused, overtaken, refusal
+from ml.chain.refusals import ContractRefused, overtaken, refusal, reverted_with
 from ml.errors import ModelproofError
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class DeployedContract:
         try:
             raw = provider.web3.eth.call(call)
         except ContractLogicError as error:
-            reason = bytes.fromhex(str(error.data or "").removeprefix("0x"))
-            raise self._told(refusal(reason, self.contract.contract_type.errors)) from error
+            refused = refusal(reverted_with(error), self.contract.contract_type.errors)
+            raise self._told(refused) from error
         decoded = provider.network.ecosystem.decode_returndata(handler.abis[0], raw)
         return decoded[0] if len(decoded) == 1 else decoded
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ape.exceptions import ContractLogicError as ApeContractLogicError
 from ape.exceptions import CustomError
 from eth_abi.exceptions import DecodingError
+from web3.exceptions import ContractLogicError
 
 from ml.artifact.keccak import keccak256
 from ml.chain import values
@@ -210,11 +211,26 @@ def overtaken(error: ApeContractLogicError, errors: Iterable[ErrorABI]) -> Contr
     """
     if isinstance(error, CustomError):
         return named_refusal(type(error).__name__, error.inputs)
+    if isinstance(error.base_err, ContractLogicError):
+        return refusal(reverted_with(error.base_err), errors)
+    return refusal(_bytes(error.message), errors)
+
+
+def reverted_with(error: ContractLogicError) -> bytes:
+    """What a call reverted with, as far as its node told.
+
+    Most give the bytes as they are. Hardhat's node wraps them as ``data``, and Ganache as
+    ``result`` where it was to estimate gas.
+    """
+    data = error.data
+    return _bytes(data.get("data") or data.get("result") if isinstance(data, dict) else data)
+
+
+def _bytes(text: object) -> bytes:
     try:
-        data = bytes.fromhex(str(error.message or "").removeprefix("0x"))
-    except ValueError:
-        data = b""
-    return refusal(data, errors)
+        return bytes.fromhex(str(text or "").removeprefix("0x"))
+    except ValueError:  # some nodes say "no data"
+        return b""
 
 
 def named_refusal(name: str, carried: Mapping[str, Any]) -> ContractRefused:

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ape.api import ReceiptAPI
+from ape_test import LocalProvider
 
 from ml.chain.registry import ModelRegistry
 from ml.chain.types import Policy
 
 from .batch import Batch
+from .nodes import speak_json_rpc
 from .story import THESIS, Cast, Story
+
+ON_ANVIL_ALONE = {"batch", "harness", "measured"}
+"""Fixtures of tests that call with more gas than a block has, or compare figures of Anvil's."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make conformance` runs on other nodes: one case of every test that can run there.
+
+    Nodes differ in whole opcodes and answers, not in the numbers that cases try.
+    """
+    seen: set[str] = set()
+    for item in items:
+        name, _, _ = item.nodeid.partition("[")
+        needed = set(getattr(item, "fixturenames", ()))
+        here = item.path.is_relative_to(Path(__file__).parent)
+        if here and "cast" in needed and not needed & ON_ANVIL_ALONE and name not in seen:
+            seen.add(name)
+            item.add_marker("conformance")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_tracing() -> Iterator[None]:
+    """Ape traces every transaction for what contracts have printed, and ours print nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReceiptAPI, "show_debug_logs", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_way_of_answering(chain: Any) -> None:
+    if isinstance(chain.provider, LocalProvider):
+        speak_json_rpc(chain.provider)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from ml.chain.refusals import ContractRefused
 
 from .batch import encode
 from .logs import about, deploy, digest_of, fields
+from .nodes import set_next_time
 from .story import Cast, ask, refused
 
 KINDS = [kind for kind in RecordKind if kind]
@@ -28,18 +29,14 @@ DIGEST = digest_of(1)
 MAX_TEXT = 16_384
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def log(project: Any, cast: Cast) -> ProvenanceLog:
-    """Empty for every test."""
+    """An empty one."""
     return deploy(project, cast.deployer)
 
 
 def time_of(log: ProvenanceLog, block: int) -> int:
     return int(log.contract.provider.get_block(block).timestamp)
-
-
-def set_next_time(log: ProvenanceLog, time: int) -> None:
-    log.contract.provider.make_request("evm_setNextBlockTimestamp", [time])
 
 
 # --- What is kept and told ------------------------------------------------------------------------
@@ -111,7 +108,7 @@ def test_nobody_can_redate_a_record(log: ProvenanceLog, cast: Cast) -> None:
     record, _ = log.append(RecordKind.DATA, DIGEST, sender=cast.client, metadata="first")
     again = {"submitter": cast.client.address, "digest": DIGEST, "index": 0, "time": record.time}
     head = log.tree_head()
-    set_next_time(log, record.time + 1_000)
+    set_next_time(log.contract.provider, record.time + 1_000)
     for kind, count, metadata in ((1, 1, "first"), (2, 1, "first"), (1, 2, ""), (6, 9, "other")):
         with refused("AlreadyRecorded", **again):
             log.append(kind, DIGEST, sender=cast.client, count=count, metadata=metadata)
@@ -121,14 +118,14 @@ def test_nobody_can_redate_a_record(log: ProvenanceLog, cast: Cast) -> None:
 
 def test_another_submitter_has_a_record_of_its_own(log: ProvenanceLog, cast: Cast) -> None:
     first, _ = log.append(RecordKind.DATA, DIGEST, sender=cast.client)
-    set_next_time(log, first.time + 1_000)
+    set_next_time(log.contract.provider, first.time + 1_000)
     second, _ = log.append(RecordKind.EPOCH, DIGEST, sender=cast.stranger, count=2)
     assert (second.index, second.time) == (1, first.time + 1_000)
     assert log.record(cast.client.address, DIGEST) == first
 
 
 def test_refusal_tells_when_the_first_time_was(log: ProvenanceLog, cast: Cast) -> None:
-    set_next_time(log, 4_000_000_000)
+    set_next_time(log.contract.provider, 4_000_000_000)
     log.append(RecordKind.DATA, DIGEST, sender=cast.client)
     with pytest.raises(ContractRefused, match=r"record 0 at 2096-10-02 07:06:40\+00:00: the first"):
         log.append(RecordKind.DATA, DIGEST, sender=cast.client)

@@ -14,6 +14,7 @@ from ml.chain.provenance_log import ProvenanceLog
 
 from .batch import effort, free_call
 from .logs import SIZES, deploy, digest_of, flipped
+from .nodes import set_storage
 from .story import Cast, refused
 
 CASES = 4_000
@@ -200,16 +201,13 @@ def test_root_of_two_leaves_is_not_that_of_one(harness: Any) -> None:
 # --- The contract's own ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def provenance_log(project: Any, cast: Cast) -> ProvenanceLog:
     return deploy(project, cast.deployer)
 
 
 def set_size(log: ProvenanceLog, size: int) -> None:
-    word = CAPACITY << 32 | size
-    log.contract.provider.make_request(
-        "anvil_setStorageAt", [log.address, hex(SIZE_SLOT), f"0x{word:064x}"]
-    )
+    set_storage(log.contract.provider, log.address, SIZE_SLOT, CAPACITY << 32 | size)
 
 
 def test_huge_log_goes_on_to_its_last_place(provenance_log: ProvenanceLog, cast: Cast) -> None:
