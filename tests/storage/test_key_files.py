@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def test_key_that_is_there_is_never_overwritten(tmp_path: Path, existing: str) -
     assert (tmp_path / existing).read_text() == "precious"
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make one")
 def test_key_pair_made_by_openssl_is_read(tmp_path: Path) -> None:
     path = tmp_path / "openssl.pem"
     subprocess.run(["openssl", "genpkey", "-algorithm", "X25519", "-out", path], check=True)
