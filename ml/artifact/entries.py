@@ -56,7 +56,7 @@ class TensorEntry:
     @property
     def leaf(self) -> bytes:
         """The leaf hash that ``verifyTensor`` computes on chain."""
-        return leaf_hash(abi.encode(self.name, self.dtype, self.shape, self.digest))
+        return leaf_hash(abi.encode_tensor(self.name, self.dtype, self.shape, self.digest))
 
 
 @dataclass(frozen=True, slots=True)

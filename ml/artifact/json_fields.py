@@ -13,12 +13,12 @@ def object_of(value: object, what: str, keys: set[str]) -> dict[str, object]:
     """An object with exactly these keys."""
     if not isinstance(value, dict):
         raise StrictJsonError(f"{what} is not an object")
+    if value.keys() == keys:
+        return value
     missing, unknown = sorted(keys - value.keys()), sorted(value.keys() - keys)
     if missing:
         raise StrictJsonError(f"{what} has no {quoted(missing[0])}")
-    if unknown:
-        raise StrictJsonError(f"{what} has the unknown key {quoted(unknown[0])}")
-    return value
+    raise StrictJsonError(f"{what} has the unknown key {quoted(unknown[0])}")
 
 
 def list_of(value: object, what: str) -> list[object]:

@@ -7,12 +7,11 @@ dtype, shape and byte.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from . import manifest_json, merkle
+from . import collector, manifest_json, merkle
 from .digests import DigestAlgorithm
 from .entries import OPAQUE_PATH, FileEntry, TensorEntry, WeightsIdentity
 from .errors import InvalidEntry, MalformedManifest, UnknownTensor, quoted
@@ -117,6 +116,8 @@ class Manifest:
         entry = self._tensors_by_name.get(name)
         if entry is not None:
             return entry
+        import difflib  # of no use to those who know their names
+
         close = difflib.get_close_matches(name, self._tensors_by_name, n=1)
         hint = f"did you mean {quoted(close[0])}?" if close else "check the name"
         raise UnknownTensor(f"this model has no tensor {quoted(name)}; {hint}")
@@ -137,7 +138,9 @@ class Manifest:
     def to_json(self) -> str:
         """Write the manifest as JSON, the same text for the same model: see ``manifest_json``."""
         return manifest_json.dumps(
-            ManifestFields(self.tensors, self.files, self.digest_algorithm, self.weights)
+            ManifestFields(
+                self.tensors, self.files, self.digest_algorithm, self.weights, self.ignored
+            )
         )
 
     @staticmethod
@@ -147,9 +150,12 @@ class Manifest:
         Raises:
             MalformedManifest: anything else, also one whose identity is not that of its entries.
         """
-        parsed = manifest_json.loads(text)
         try:
-            manifest = Manifest(parsed.tensors, parsed.files, parsed.digest_algorithm)
+            with collector.paused():
+                parsed = manifest_json.loads(text)
+                manifest = Manifest(
+                    parsed.tensors, parsed.files, parsed.digest_algorithm, parsed.ignored
+                )
         except InvalidEntry as error:
             raise MalformedManifest(str(error)) from None
         if manifest.weights != parsed.weights:

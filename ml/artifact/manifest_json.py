@@ -12,15 +12,15 @@
       "files": []
     }
 
-``weights`` follows from the rest; it is there to be searched for, and is checked on reading.
+``weights`` follows from the rest; it is there to be searched for, and is checked on reading. A
+model in a folder also has ``ignored``, the rules by which files were left out.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from . import strict_json
 from .digests import DigestAlgorithm
@@ -31,15 +31,19 @@ from .json_fields import bytes32, integer, list_of, object_of, string
 
 FORMAT: Final = "modelproof.manifest.v1"
 
+_KEYS: Final = {"format", "digest_algorithm", "weights", "tensors", "files"}
+_IGNORED: Final = "ignored"
+_TENSOR_KEYS: Final = {"name", "dtype", "shape", "digest"}
 
-@dataclass(frozen=True, slots=True)
-class ManifestFields:
+
+class ManifestFields(NamedTuple):
     """What a manifest says, each entry valid by itself."""
 
     tensors: tuple[TensorEntry, ...]
     files: tuple[FileEntry, ...]
     digest_algorithm: DigestAlgorithm
     weights: bytes
+    ignored: tuple[str, ...]
 
 
 def dumps(fields: ManifestFields) -> str:
@@ -56,13 +60,14 @@ def dumps(fields: ManifestFields) -> str:
     files = _rows(
         {"path": file.path, "size": file.size, "sha256": _hex(file.sha256)} for file in fields.files
     )
+    ignored = f',\n  "{_IGNORED}": {json.dumps(fields.ignored)}' if fields.ignored else ""
     return (
         "{\n"
         f'  "format": "{FORMAT}",\n'
         f'  "digest_algorithm": "{fields.digest_algorithm.name}",\n'
         f'  "weights": "{_hex(fields.weights)}",\n'
         f'  "tensors": {tensors},\n'
-        f'  "files": {files}\n'
+        f'  "files": {files}{ignored}\n'
         "}\n"
     )
 
@@ -75,11 +80,9 @@ def loads(text: str | bytes) -> ManifestFields:
     """
     try:
         data = text if isinstance(text, bytes) else text.encode()
-        document = object_of(
-            strict_json.loads(data),
-            "the document",
-            {"format", "digest_algorithm", "weights", "tensors", "files"},
-        )
+        document = strict_json.loads(data)
+        has_rules = isinstance(document, dict) and _IGNORED in document
+        document = object_of(document, "the document", {*_KEYS, _IGNORED} if has_rules else _KEYS)
         if document["format"] != FORMAT:
             raise MalformedManifest(f"its format is {quoted(document['format'])}, not {FORMAT!r}")
         return ManifestFields(
@@ -87,6 +90,10 @@ def loads(text: str | bytes) -> ManifestFields:
             tuple(_file(row) for row in list_of(document["files"], '"files"')),
             _algorithm(document["digest_algorithm"]),
             bytes32(document["weights"], '"weights"'),
+            tuple(
+                string(rule, "a rule")
+                for rule in list_of(document.get(_IGNORED, []), f'"{_IGNORED}"')
+            ),
         )
     except (strict_json.StrictJsonError, InvalidEntry) as error:
         raise MalformedManifest(str(error)) from None
@@ -104,24 +111,27 @@ def _hex(data: bytes) -> str:
 
 
 def _tensor(row: object) -> TensorEntry:
-    fields = object_of(row, "a tensor", {"name", "dtype", "shape", "digest"})
+    fields = object_of(row, "a tensor", _TENSOR_KEYS)
     name = string(fields["name"], "a tensor's name")
-    where = f"of tensor {quoted(name)}"
-    dtype = string(fields["dtype"], f"the dtype {where}")
-    shape = tuple(
-        integer(dimension, f"a dimension {where}")
-        for dimension in list_of(fields["shape"], f"the shape {where}")
-    )
-    digest = bytes32(fields["digest"], f"the digest {where}")
+    try:
+        dtype = string(fields["dtype"], "the dtype")
+        shape = tuple(
+            integer(size, "a dimension") for size in list_of(fields["shape"], "the shape")
+        )
+        digest = bytes32(fields["digest"], "the digest")
+    except strict_json.StrictJsonError as error:
+        raise MalformedManifest(f"{error}, in tensor {quoted(name)}") from None
     return TensorEntry(name, dtype, shape, digest, tensor_nbytes(name, dtype, shape))
 
 
 def _file(row: object) -> FileEntry:
     fields = object_of(row, "a file", {"path", "size", "sha256"})
     path = string(fields["path"], "a file's path")
-    where = f"of file {quoted(path)}"
-    size = integer(fields["size"], f"the size {where}")
-    return FileEntry(path, size, bytes32(fields["sha256"], f"the SHA-256 {where}"))
+    try:
+        size = integer(fields["size"], "the size")
+        return FileEntry(path, size, bytes32(fields["sha256"], "the SHA-256"))
+    except strict_json.StrictJsonError as error:
+        raise MalformedManifest(f"{error}, in file {quoted(path)}") from None
 
 
 def _algorithm(value: object) -> DigestAlgorithm:

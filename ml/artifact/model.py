@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from . import sharded
+from . import collector, sharded
 from .digests import DigestAlgorithm
 from .entries import OPAQUE_PATH, FileEntry
 from .errors import ArtifactError, UnknownTensor, UnsupportedFormat, quoted, quoted_path
@@ -129,7 +129,8 @@ class Model:
     def _manifest(
         self, digests: Iterable[bytes], files: Sequence[FileEntry], algorithm: DigestAlgorithm
     ) -> Manifest:
-        entries = tuple(map(TensorSpan.entry, self.layout.tensors, digests))
+        with collector.paused():
+            entries = tuple(map(TensorSpan.entry, self.layout.tensors, digests))
         if files and not entries:
             algorithm = DigestAlgorithm.SHA256
         return Manifest(entries, tuple(files), algorithm, self.layout.ignored)
@@ -161,16 +162,8 @@ def open_model(
     """
     opening = _Opening(key)
     try:
-        if os.path.isdir(path):  # noqa: PTH112 - a path that may be no Path
-            layout = opening.folder(path, tensors, ignore)
-        elif tensors is not None or ignore:
-            raise ArtifactError(
-                f"{quoted_path(path)} is no folder, so there is nothing to choose or ignore in it"
-            )
-        elif sharded.is_index(path):
-            layout = opening.shards(path, sharded.read_index(path))
-        else:
-            layout = opening.file(path, follow_link=True)
+        with collector.paused():
+            layout = opening.layout(path, tensors, ignore)
     except BaseException:
         opening.close()
         raise
@@ -187,6 +180,17 @@ class _Opening:
     def close(self) -> None:
         for reader in self.readers:
             reader.close()
+
+    def layout(self, path: FilePath, tensors: str | None, ignore: Sequence[str]) -> Layout:
+        if os.path.isdir(path):  # noqa: PTH112 - a path that may be no Path
+            return self.folder(path, tensors, ignore)
+        if tensors is not None or ignore:
+            raise ArtifactError(
+                f"{quoted_path(path)} is no folder, so there is nothing to choose or ignore in it"
+            )
+        if sharded.is_index(path):
+            return self.shards(path, sharded.read_index(path))
+        return self.file(path, follow_link=True)
 
     def file(self, path: FilePath, *, follow_link: bool) -> Layout:
         reader = self._open(path, follow_link=follow_link)

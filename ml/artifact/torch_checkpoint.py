@@ -29,7 +29,7 @@ from .errors import (
 from .file_reader import FileReader
 from .spans import TensorSpan
 from .strided import extent, is_contiguous
-from .torch_pickle import Storage, StoredTensor, Unreadable
+from .torch_names import PickleError, Storage, StoredTensor, Unreadable
 from .zip_archive import Member, read_members
 
 NAME: Final = "torch"
@@ -73,7 +73,7 @@ def read_spans(reader: FileReader, file: int = 0, key: str | None = None) -> lis
         tensors = _state_dict(where, root, key)
         spans = [_span(where, name, tensors[name], file, starts) for name in tensors]
         _check_repetition(spans, reader.size)
-    except (torch_pickle.PickleError, InvalidEntry) as error:
+    except (PickleError, InvalidEntry) as error:
         raise MalformedFile(reader.path, str(error), "torch checkpoint") from None
     except torch_pickle.ForbiddenError as error:
         raise UnsafePickle(
