@@ -8,12 +8,13 @@ import ape
 import pytest
 from eth_abi.abi import encode
 from ethpm_types.abi import ErrorABI
+from web3.exceptions import ContractLogicError
 
 from ml.chain import refusals
 from ml.chain.commitment import role_id
 from ml.chain.logs import topic_of
 from ml.chain.records import Role
-from ml.chain.refusals import ContractRefused, refusal
+from ml.chain.refusals import ContractRefused, refusal, reverted_with
 from ml.chain.types import CompletionReason, Status
 from tests.contracts.story import Story
 
@@ -96,6 +97,23 @@ def test_error_that_carries_too_little_is_told_as_it_is() -> None:
     (error,) = [e for e in errors() if e.name == "UnknownVersion"]
     _, data = encoded(error)
     assert f"gave 0x{data[:20].hex()}" in str(refusal(data[:20], errors()))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "0x01ff",
+        {"message": "reverted with an unrecognized custom error", "data": "0x01ff"},  # Hardhat
+        {"message": "revert", "programCounter": 13166, "result": "0x01ff"},  # Ganache
+    ],
+)
+def test_what_a_call_reverted_with_is_read_from_what_each_node_tells(told: object) -> None:
+    assert reverted_with(ContractLogicError("execution reverted", data=told)) == b"\x01\xff"
+
+
+@pytest.mark.parametrize("told", [None, "0x", "no data", {}, {"data": None}])
+def test_node_that_does_not_tell_what_a_call_reverted_with_is_no_trouble(told: object) -> None:
+    assert reverted_with(ContractLogicError("execution reverted", data=told)) == b""
 
 
 def test_refused_call_costs_nothing(story: Story) -> None:
