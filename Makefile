@@ -5,11 +5,12 @@ BIN := .venv/bin
 PYTHON ?= $(shell test -x $(BIN)/python && echo $(BIN)/python || echo python3)
 PORT ?= 8545
 TESTS ?=
+NODES ?=
 # The folders whose types are checked; which of them there are.
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format node bench-gas clean
+.PHONY: help setup demo test conformance lint format node bench-gas bench-gas-history bench-storage clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -32,6 +33,16 @@ test: lint ## lint, then every test; TESTS="-k name" or a path narrows it
 	@$(MAKE) --no-print-directory .build/__local__.json
 	$(BIN)/ape test -n 2 $(TESTS)
 
+# The nodes that only this needs. npm writes this file last.
+OTHER_NODES := tools/conformance/node_modules/.package-lock.json
+$(OTHER_NODES): tools/conformance/package.json tools/conformance/package-lock.json
+	@cd tools/conformance && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+conformance: setup $(OTHER_NODES) ## the contract tests on four EVM nodes; NODES="ganache" narrows it
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m tools.conformance $(NODES)
+
 lint: setup ## check formatting, style and types of Python, and the formatting of Solidity
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,11 +57,25 @@ format: setup ## put Python and Solidity into the project's format
 node: setup ## run a development chain that survives restarts, on PORT (8545); Ctrl-C stops it
 	@$(BIN)/python -m ml.chain.node --port $(PORT)
 
-bench-gas: setup ## measure the gas of every operation into benchmarks/results/gas.json
+# The contracts that only benchmarks need. npm writes this file last.
+PEERS := benchmarks/peers/node_modules/.package-lock.json
+$(PEERS): benchmarks/peers/package.json benchmarks/peers/package-lock.json
+	@cd benchmarks/peers && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+bench-gas: setup $(PEERS) ## measure the gas of every operation, and of its peers, into docs/gas.md
 	@$(MAKE) --no-print-directory .build/__local__.json
 	@$(BIN)/python -m benchmarks.gas
 
+bench-gas-history: setup ## measure gas against the length of a model's history into docs/gas.md
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m benchmarks.gas.history
+
+bench-storage: setup ## measure encrypting, naming and storing into benchmarks/results/storage.json
+	@$(BIN)/python -m benchmarks.storage
+
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
-	rm -rf .venv node_modules .setup.log .build .forge contracts/.cache \
+	rm -rf .venv node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
+		.setup.log .build .forge contracts/.cache \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
