@@ -9,7 +9,7 @@ OpenZeppelin's StandardMerkleTree over ``(string path, uint256 size, bytes32 sha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,6 +48,25 @@ def file_entry(path: Path) -> FileEntry:
     """Size and SHA-256 of a file, without a path of its own; errors as for ``contents_of``."""
     (entry,) = opaque.read_manifest(path).files
     return entry
+
+
+def files_of(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """All files that the paths lead to, by their paths below the folder that is common to these.
+
+    Raises:
+        ArtifactError: a file is led to twice, or a folder has no files.
+        UnreadableFile: a folder holds something else.
+    """
+    absolute = [path.resolve() for path in paths]
+    common = Path(os.path.commonpath([path.parent for path in absolute]))
+    found: dict[str, Path] = {}
+    for path in absolute:
+        for _, file in files_below(path) if path.is_dir() else [("", path)]:
+            name = file.relative_to(common).as_posix()
+            if name in found:
+                raise ArtifactError(f"{quoted_path(name)} is named twice; name it once")
+            found[name] = file
+    return sorted(found.items())
 
 
 def files_below(folder: Path) -> list[tuple[str, Path]]:

@@ -10,7 +10,7 @@ import pytest
 from eth_abi.abi import encode
 
 from ml.artifact import ArtifactError, InvalidEntry, UnreadableFile, merkle
-from ml.artifact.contents import contents_of
+from ml.artifact.contents import contents_of, files_of
 from ml.artifact.keccak import keccak256
 
 TYPES = ["string", "uint256", "bytes32"]
@@ -96,3 +96,31 @@ def test_file_whose_name_has_two_readings_is_refused(folder: Path, name: bytes) 
     Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
     with pytest.raises(InvalidEntry):
         contents_of(folder)
+
+
+# --- The files of several paths -------------------------------------------------------------------
+
+
+def names(*paths: Path) -> list[str]:
+    return [name for name, file in files_of(paths) if file.is_file()]
+
+
+def test_files_are_named_below_what_is_common_to_the_paths(folder: Path) -> None:
+    whole = ["set/images/0", "set/images/raw/0", "set/labels.csv", "set/ö"]
+    assert names(folder) == whole
+    assert names(folder / "labels.csv") == ["labels.csv"]
+    assert names(folder / "images/raw", folder / "images/0") == ["0", "raw/0"]
+    assert names(folder / "images/raw/0", folder / "images/0") == ["0", "raw/0"]
+    assert names(folder / "images/raw/0", folder / "labels.csv") == ["images/raw/0", "labels.csv"]
+
+
+def test_files_are_named_wherever_the_paths_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder / "images")
+    assert names(Path("0"), Path("../labels.csv")) == ["images/0", "labels.csv"]
+
+
+def test_file_that_is_named_twice_is_refused(folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="'set/images/0' is named twice"):
+        files_of([folder, folder / "images/0"])
