@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from eth_abi.abi import decode as decode_values
@@ -44,6 +45,11 @@ class Batch:
     @property
     def address(self) -> str:
         return str(self.contract.address)
+
+    @cached_property
+    def interface(self) -> Interface:
+        """That of the registry."""
+        return Interface.of(self.registry.contract.contract_type)
 
     @property
     def chain_id(self) -> int:
@@ -104,7 +110,7 @@ class Interface:
         """The calldata of a function; structs in values are flat."""
         return self.selectors[name] + abi.encode(*values)
 
-    def error(self, name: str, values: Mapping[str, Any], model: bytes) -> bytes:
+    def error(self, name: str, values: Mapping[str, Any], model: bytes = b"") -> bytes:
         """The data of an error; ``values`` are those that it has besides a model's id."""
         numbers = [int(value, 16) if isinstance(value, str) else value for value in values.values()]
         of = [model] if name in self.about_a_model else []

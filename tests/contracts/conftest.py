@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from ape.api import ReceiptAPI
 from ape_test import LocalProvider
 
 from ml.chain.registry import ModelRegistry
-from ml.chain.types import Policy
 
 from .batch import Batch
 from .nodes import speak_json_rpc
-from .story import THESIS, Cast, Story
+from .story import Cast, Story
 
 ON_ANVIL_ALONE = {"batch", "harness", "measured"}
 """Fixtures of tests that call with more gas than a block has, or compare figures of Anvil's."""
@@ -68,9 +68,9 @@ def batch(project: Any, cast: Cast, registry: ModelRegistry) -> Batch:
 
 
 @pytest.fixture
-def create(registry: ModelRegistry, cast: Cast) -> Callable[[Policy], Story]:
+def create(registry: ModelRegistry, cast: Cast) -> Callable[..., Story]:
     """A new model under a policy, as often as it is called."""
-    return lambda policy=THESIS: Story.begin(registry, cast, policy)
+    return partial(Story.begin, registry, cast)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ml.chain.line import Line
 from ml.chain.open_policy import LIMITS
+from ml.chain.policy import PRESETS
 from ml.chain.types import MAX_PPM, ModelKind, Policy, Status
 from ml.chain.words import POLICY_LAYOUT
 
@@ -28,8 +29,7 @@ ODD_ACCURACIES = (0, MAX_PPM, MAX_PPM + 1, 2**32 - 1)
 OUT_OF_TIME = tuple(
     tuple(by if place == off else 0 for place in range(4)) for off in range(4) for by in (1, -1)
 )
-OPEN = Policy(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-"""Whatever an open model may have is off in it."""
+OPEN = PRESETS["open"]
 INVALID = (
     Policy(tolerance=MAX_PPM + 1, max_drop=0),
     Policy(max_drop=2**32 - 1),

@@ -30,13 +30,11 @@ from ml.chain.words import POLICY_LAYOUT, policy_word, state_word
 
 from .batch import Interface
 from .signing import Key
-from .story import TEST_SET, weights_of
+from .story import FOREVER, TEST_SET, weights_of
 
 REASON = "poisoning"
 METRICS = '{"loss": 0.31}'
 METADATA = '{"seed": 7}'
-DEADLINE: Final = 2**64 - 1
-"""Of all evaluations that are signed here: histories do not tell the time."""
 _QUORUM_TYPES: Final = (
     "bytes32",
     "(uint32,uint32,uint32,bool,bytes32,bytes32,bytes32)",
@@ -145,9 +143,9 @@ class Mirror:
     def _signed(self, version: int, *judged: Any) -> bytes:
         *values, signers = judged
         evaluation = self._evaluation(version, *values)
-        hashed = evaluation_hash(self.model, evaluation, text_digest(METRICS), DEADLINE)
+        hashed = evaluation_hash(self.model, evaluation, text_digest(METRICS), FOREVER)
         signatures = [self.validators[place].sign(self.domain, hashed) for place in signers]
-        arguments = (self.model, astuple(evaluation), METRICS, _pairs(signatures), DEADLINE)
+        arguments = (self.model, astuple(evaluation), METRICS, _pairs(signatures), FOREVER)
         selector = self.interface.selectors["validateByQuorum"]
         return selector + encode_values(_QUORUM_TYPES, arguments)
 
@@ -194,10 +192,10 @@ class Mirror:
         *values, places = judged
         signers = [self.validators[place].address for place in places]
         after, judgement = lines.validate_by_quorum(
-            self.line, version, *values, signers=signers, deadline=DEADLINE, time=0
+            self.line, version, *values, signers=signers, deadline=FOREVER, time=0
         )
         self.met |= {judgement.verdict.name, judgement.completed.name}
-        digest = quorum_digest(*values[:2], judgement.verdict, METRICS, signers, DEADLINE)
+        digest = quorum_digest(*values[:2], judgement.verdict, METRICS, signers, FOREVER)
         return Operation.VALIDATE_BY_QUORUM, version, digest, after
 
 

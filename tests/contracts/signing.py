@@ -38,11 +38,21 @@ class Key:
 
     def sign_hash(self, digest: bytes) -> Signature:
         """Sign 32 bytes."""
-        number = int.from_bytes(digest, "big")
+        number = int.from_bytes(digest)
         s = pow(self.nonce, -1, ORDER) * (number + self.r * self.secret) % ORDER
         high = s > ORDER // 2
         s = ORDER - s if high else s
         return compact(self.r, s, self.odd != high)
+
+
+def key_that_signs(digest: bytes, s: int) -> Key:
+    """A key whose signature of these 32 bytes has this s before it is brought into the lower half.
+
+    With the nonce given, an ECDSA signature is a linear equation that any of its parts solves.
+    """
+    like = key("solved for")
+    number = int.from_bytes(digest)
+    return _key((s * like.nonce - number) * pow(like.r, -1, ORDER) % ORDER, like.nonce)
 
 
 def compact(r: int, s: int, odd: bool) -> Signature:
@@ -53,7 +63,11 @@ def compact(r: int, s: int, odd: bool) -> Signature:
 @cache
 def key(name: str) -> Key:
     """The key of this name."""
-    secret, nonce = (int.from_bytes(keccak256(f"{what} {name}".encode())) % ORDER for what in "kn")
+    secret, nonce = (keccak256(f"{what} {name}".encode()) for what in ("secret", "nonce"))
+    return _key(int.from_bytes(secret) % ORDER, int.from_bytes(nonce) % ORDER)
+
+
+def _key(secret: int, nonce: int) -> Key:
     point = keys.PrivateKey(nonce.to_bytes(32, "big")).public_key.to_bytes()
     public = keys.PrivateKey(secret.to_bytes(32, "big")).public_key
     x, y = int.from_bytes(point[:32]), int.from_bytes(point[32:])

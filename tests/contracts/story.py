@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
@@ -12,18 +12,33 @@ import pytest
 
 from ml.chain import events
 from ml.chain.commitment import details_hash
+from ml.chain.head import text_digest
 from ml.chain.policy import PRESETS
-from ml.chain.records import Details, Evaluation, LineageStep, Model, Receipt, Role, Version
+from ml.chain.records import (
+    Details,
+    Evaluation,
+    LineageStep,
+    Model,
+    Receipt,
+    Role,
+    Signature,
+    Version,
+)
 from ml.chain.refusals import ContractRefused
 from ml.chain.registry import ModelRegistry
+from ml.chain.signing import Domain, evaluation_hash
 from ml.chain.types import ModelKind, ModelState, Policy, Status, Verdict
 from tests.chain.plays import ppm
+
+from .signing import Key
 
 Account: TypeAlias = Any
 Log: TypeAlias = list[tuple[str, dict[str, Any]]]
 
 THESIS = PRESETS["thesis"]
 TEST_SET = b"test set".ljust(32, b"!")
+FOREVER = 2**64 - 1
+"""The latest deadline there is."""
 _NAMES = (f"model {number}" for number in itertools.count())
 
 
@@ -100,6 +115,11 @@ class Story:
             if event.transaction == receipt.transaction
         ]
 
+    @property
+    def domain(self) -> Domain:
+        """Where signatures about it count."""
+        return Domain(self.registry.chain_id, self.registry.address)
+
     # What can be done
 
     def due(self) -> Details:
@@ -130,9 +150,11 @@ class Story:
         self.said[version] = (weights, hashed)
         return receipt
 
-    def evaluation(self, accuracy: int = 900_000, **changes: Any) -> Evaluation:
-        """A true evaluation of the latest registered version, with some of it changed."""
-        version = max(self.said)
+    def evaluation(
+        self, accuracy: int = 900_000, *, of: int | None = None, **changes: Any
+    ) -> Evaluation:
+        """A true evaluation of a version, the latest if none is named, with some of it changed."""
+        version = of or max(self.said)
         weights, details = self.said[version]
         return replace(
             Evaluation(version, accuracy, 0, True, TEST_SET, weights, details), **changes
@@ -148,6 +170,36 @@ class Story:
         evaluation = evaluation or self.evaluation()
         sender = sender or self.cast.validator
         return self.registry.validate(self.id, evaluation, metrics, sender=sender)
+
+    def appoint(self, *validators: Key) -> None:
+        """Let more accounts validate."""
+        for validator in validators:
+            address, admin = validator.address, self.cast.admin
+            self.registry.grant_role(self.id, Role.VALIDATOR, address, sender=admin)
+
+    def signed(
+        self,
+        evaluation: Evaluation,
+        signers: Sequence[Key],
+        metrics: str = "",
+        deadline: int = FOREVER,
+    ) -> list[Signature]:
+        """An evaluation as each of the signers signs it."""
+        hashed = evaluation_hash(self.id, evaluation, text_digest(metrics), deadline)
+        return [signer.sign(self.domain, hashed) for signer in signers]
+
+    def validate_by_quorum(
+        self,
+        evaluation: Evaluation,
+        signatures: Sequence[Signature],
+        metrics: str = "",
+        deadline: int = FOREVER,
+    ) -> tuple[Verdict, Receipt]:
+        """Let a stranger carry the validators' signatures to the registry."""
+        stranger = self.cast.stranger
+        return self.registry.validate_by_quorum(
+            self.id, evaluation, metrics, signatures, deadline, sender=stranger
+        )
 
     def judge_next(self, percent: float, training: float = 0, accepted: bool = True) -> Verdict:
         """Register the version that is due and validate it; accuracies in percent."""

@@ -23,7 +23,7 @@ from ml.chain.signing import Domain
 from ml.chain.types import CompletionReason, ModelKind, Policy, Verdict
 from ml.chain.words import state_word
 
-from .batch import Batch, Interface, effort
+from .batch import Batch, effort
 from .histories import Dice, Over, next_move, policy_from_dice
 from .mirror import Mirror, policy_values
 from .signing import ring
@@ -86,12 +86,10 @@ class Predicted:
     views: bytes
 
 
-def predict(
-    batch: Batch, interface: Interface, kind: ModelKind, data: bytes
-) -> tuple[Mirror, list[Predicted]]:
+def predict(batch: Batch, kind: ModelKind, data: bytes) -> tuple[Mirror, list[Predicted]]:
     """The calls of the history that some bytes stand for, beginning with the creation."""
     dice = Dice(data)
-    mirror, history = created(batch, interface, policy_from_dice(dice, kind), kind)
+    mirror, history = created(batch, policy_from_dice(dice, kind), kind)
     while True:
         try:
             move = next_move(dice, mirror.line)
@@ -102,16 +100,14 @@ def predict(
         history.append(Predicted(str(move), calldata, refusal, mirror.views()))
 
 
-def created(
-    batch: Batch, interface: Interface, policy: Policy, kind: ModelKind
-) -> tuple[Mirror, list[Predicted]]:
+def created(batch: Batch, policy: Policy, kind: ModelKind) -> tuple[Mirror, list[Predicted]]:
     """A new model whose every role the batch caller holds, and the calls that create it.
 
     VALIDATOR is also held by those who can sign.
     """
     player = batch.address
     model, domain = model_id(player, NAME), Domain(batch.chain_id, batch.registry.address)
-    mirror = Mirror(model, player, interface, create(policy, kind), domain, VALIDATORS)
+    mirror = Mirror(model, player, batch.interface, create(policy, kind), domain, VALIDATORS)
     digest = creation_digest(mirror.model, TEST_SET, policy)
     word = state_word(mirror.line.state)
     mirror.head = advance(NO_HEAD, Operation.CREATE, player, 0, digest, word)
@@ -119,9 +115,9 @@ def created(
 
     values = (*policy_values(policy), *(int(player, 16),) * 3)
     creation = (NAME, kind is ModelKind.OPEN, TEST_SET, bytes(32), 0, *values)
-    calls = [interface.call("createModel", *creation)]
+    calls = [batch.interface.call("createModel", *creation)]
     role = role_id(model, Role.VALIDATOR)
-    calls += [interface.call("grantRole", role, int(key.address, 16)) for key in VALIDATORS]
+    calls += [batch.interface.call("grantRole", role, int(key.address, 16)) for key in VALIDATORS]
     return mirror, [Predicted("creation", call, b"", views) for call in calls]
 
 
@@ -150,13 +146,12 @@ def words(data: bytes) -> list[str]:
 def test_contract_and_python_agree_on_every_history(
     batch: Batch, shard: int, kind: ModelKind
 ) -> None:
-    interface = Interface.of(batch.registry.contract.contract_type)
     met: set[str] = set()
 
     @settings(max_examples=effort(HISTORIES), deadline=None, derandomize=False)
     @given(st.binary(min_size=30, max_size=130))
     def agree(data: bytes) -> None:
-        mirror, history = predict(batch, interface, kind, data)
+        mirror, history = predict(batch, kind, data)
         check(batch, mirror, history)
         met.update(mirror.met)
 
