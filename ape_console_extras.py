@@ -2,7 +2,7 @@
 
 ``registry`` is a typed client (`ml.chain.registry`), ``session`` the connection, ``model(NAME)``
 all about a model, ``history(NAME)`` its versions and what happened to them, ``identify(FILE)`` the
-versions that a file is.
+versions that a file is, ``log()`` the deployed provenance log.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ def ape_init_extras() -> dict[str, Any]:
     except (ModelproofError, ApeException) as error:
         print(f"No registry: {error}")
         return {"session": session, "Role": Role}
-    return {"session": session, "registry": registry, "Role": Role, **_helpers(registry)}
+    return {
+        "session": session,
+        "registry": registry,
+        "log": session.provenance_log,
+        "Role": Role,
+        **_helpers(registry),
+    }
 
 
 def _helpers(registry: ModelRegistry) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def show(ui: Ui, what: str | None, submitter: str | None) -> None:
             digest = _digest(what)
             found = [one for one in found if one.statement.digest == digest]
         _show(ui, found)
-        ui.say(f"The log has {whole.head.size} records; its root is {ui.short(whole.head.root)}.")
+        ui.say(f"Records in the log: {whole.head.size}; its root: {ui.short(whole.head.root)}.")
         ui.result([_as_data(one) for one in found])
 
 
@@ -241,7 +241,7 @@ def head(ui: Ui, since: Path | None, output: Path | None, publish: bool) -> None
         values = {"log": place.address, "size": whole.head.size, "root": whole.head.root}
         ui.fields({**values, "root": ui.short(whole.head.root)})
         if kept is not None:
-            ui.say(f"It begins with the {kept.head.size} records of the head in {since}.", "green")
+            ui.say(f"It begins with the log of size {kept.head.size} that was kept.", "green")
         ui.result(
             {
                 **values,

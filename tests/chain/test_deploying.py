@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ml.chain import builds, deployments
+from ml.chain import builds, deployments, history
 from ml.chain.anvil import AnvilNode
 from ml.chain.builds import CONTRACTS, StaleBuild, build
 from ml.chain.construction import runtime_code
@@ -24,7 +24,7 @@ from ml.chain.deployments import NoDeployment
 from ml.chain.log_records import RecordKind
 from ml.chain.session import Session, connect
 from ml.errors import ModelproofError
-from tests.contracts.story import Cast
+from tests.contracts.story import Cast, Story
 
 from .places import kept_apart, network_at
 
@@ -332,6 +332,24 @@ def test_node_that_forgets_the_past_asks_for_the_block(tmp_path: Path, cast: Cas
         with pytest.raises(ModelproofError, match=r"name the block .* with --block"):
             adopt(session, made.address)
         assert adopt(session, made.address, block=made.block).deployment == made
+
+
+def test_registry_that_a_model_went_on_in_is_found_from_the_earlier_one(
+    session: Session, cast: Cast
+) -> None:
+    later = run(session, cast, "ModelRegistry").deployment
+    earlier, _ = session.deploy(cast.deployer)
+    story = Story.begin(earlier, cast)
+    earlier.announce_successor(story.id, later.address, story.id, sender=cast.admin)
+
+    forget(session)
+    adopt(session, earlier.address)
+    announced = history.read(session.registry(), story.id).successor
+    assert announced is not None
+    adopt(session, announced.registry)
+    assert session.registry().address == later.address
+    record = deployments.load("ModelRegistry", session)
+    assert [former.address for former in record.former] == [earlier.address]
 
 
 # --- Another version of the project ---------------------------------------------------------------
