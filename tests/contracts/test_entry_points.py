@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode as encode_values
 
-from ml.chain.commitment import model_id, role_id
-from ml.chain.records import Role
+from ml.chain.commitment import details_fields, details_hash, model_id, role_id
+from ml.chain.policy import PRESETS
+from ml.chain.records import Details, Role
 from ml.chain.registry import ModelRegistry
 from ml.chain.types import Policy
 
 from .batch import Batch, Outcome, effort, encode, selectors
 from .mirror import policy_values
+from .signing import key
 from .story import TEST_SET, Story, refused, weights_of
 
 CALLS = 24_000
@@ -28,25 +30,41 @@ SHARDS = 4
 CALLS_AT_ONCE = 60
 MAX_GAS = 1_000_000
 MAX_TEXT = 16_384
-NAMES = ("new", "waiting", "completed")
+VALIDATOR = key("validator of texts")
+NAMES = ("new", "waiting", "completed", "candidates", "fork")
+POLICIES = [policy_values(policy) for policy in (Policy(), PRESETS["open"], Policy(quorum=2))]
 TEXTS = ("", "x", "é" * 17, "x" * 128, "x" * 129, "x" * MAX_TEXT, "x" * (MAX_TEXT + 1))
 
 
 @pytest.fixture(scope="module")
-def models(batch: Batch) -> dict[str, list[bytes]]:
+def models(batch: Batch) -> list[bytes]:
     """Calls that make a model in each condition, with every role the batch caller's."""
-    contract, holders = batch.registry.contract, (batch.address,) * 3
-    histories: dict[str, list[bytes]] = {}
-    for name in NAMES:
-        policy = policy_values(Policy())
-        model = model_id(batch.address, name)
-        due = (0, 1, 0, *(bytes(32),) * 3, 0)
-        histories[name] = [encode(contract, "createModel", name, TEST_SET, policy, holders)]
-        if name != "new":
-            histories[name].append(encode(contract, "register", model, 1, weights_of(1), due, ""))
-        if name == "completed":
-            histories[name].append(encode(contract, "complete", model, ""))
-    return histories
+    contract = batch.registry.contract
+    ids = {name: model_id(batch.address, name) for name in NAMES}
+
+    def begin(name: str, open_: bool = False, origin: tuple[bytes, int] = (bytes(32), 0)) -> bytes:
+        policy, roles = POLICIES[int(open_)], (batch.address,) * 3
+        return encode(contract, "createModel", name, open_, TEST_SET, origin, policy, roles)
+
+    def register(name: str, version: int, details: Details) -> bytes:
+        said = (ids[name], version, weights_of(version), details_fields(details), "")
+        return encode(contract, "register", *said)
+
+    first, candidate = Details(0, 1, 0), Details(0, 0, 0)
+    hashed = details_hash(ids["candidates"], 1, batch.address, candidate, "")
+    evaluation = (1, 900_000, 0, True, TEST_SET, weights_of(1), hashed)
+    return [
+        begin("new"),
+        begin("waiting"),
+        register("waiting", 1, first),
+        begin("completed"),
+        register("completed", 1, first),
+        encode(contract, "complete", ids["completed"], ""),
+        begin("candidates", open_=True),
+        *(register("candidates", version, candidate) for version in (1, 2, 3)),
+        encode(contract, "validate", ids["candidates"], evaluation, ""),
+        begin("fork", origin=(ids["candidates"], 1)),
+    ]
 
 
 class Extremes:
@@ -59,7 +77,7 @@ class Extremes:
         self.digests = [*roles, bytes(32), b"\xff" * 32, TEST_SET, weights_of(1)]
         self.addresses = (batch.address, "0x" + "00" * 20, "0x" + "ff" * 20)
         self.makers: dict[str, Callable[[], Any]] = {
-            "bytes32": lambda: self.dice.choice(self.digests),
+            "bytes32": lambda: self.dice.choice((*self.digests, self.dice.randbytes(32))),
             "bytes4": lambda: self.dice.randbytes(4),
             "address": lambda: self.dice.choice(self.addresses),
             "bool": lambda: self.dice.random() < 0.8,
@@ -73,25 +91,31 @@ class Extremes:
         if kind.name == "modelId" and self.dice.random() < 0.9:
             return self.dice.choice(self.models)
         if kind.name == "policy" and self.dice.random() < 0.5:
-            return policy_values(Policy())
+            return self.dice.choice(POLICIES)
+        if kind.name == "origin" and self.dice.random() < 0.5:
+            return bytes(32), 0
+        if kind.components and kind.type.endswith("[]"):
+            return [self.struct(kind) for _ in range(self.dice.choice((0, 1, 1, 2, 5)))]
         if kind.components:
-            return tuple(self.value(part) for part in kind.components)
+            return self.struct(kind)
         if kind.type.startswith("uint") and kind.type[4:].isdecimal():
             enumeration = (kind.internal_type or "").startswith("enum ")
             return self.dice.randrange(5) if enumeration else self.number(int(kind.type[4:]))
         return self.makers[kind.type]()
+
+    def struct(self, kind: Any) -> tuple[Any, ...]:
+        return tuple(self.value(part) for part in kind.components)
 
     def number(self, bits: int) -> int:
         highest = 2**bits - 1
         return self.dice.choice((0, 0, 0, 1, 1, 1, 2, 5, highest >> 1, highest - 1, highest))
 
 
-def play(batch: Batch, prepared: dict[str, list[bytes]], calls: list[bytes]) -> list[Outcome]:
+def play(batch: Batch, prepared: list[bytes], calls: list[bytes]) -> list[Outcome]:
     """What comes of some calls, on models in every condition."""
-    preparation = [call for history in prepared.values() for call in history]
-    outcomes = batch.call_each(batch.registry.address, preparation + calls)
-    assert all(outcome.succeeded for outcome in outcomes[: len(preparation)])
-    return outcomes[len(preparation) :]
+    outcomes = batch.call_each(batch.registry.address, prepared + calls)
+    assert all(outcome.succeeded for outcome in outcomes[: len(prepared)])
+    return outcomes[len(prepared) :]
 
 
 def encoded(dice: random.Random, batch: Batch, count: int) -> Iterator[bytes]:
@@ -135,7 +159,7 @@ def errors_of(registry: ModelRegistry) -> set[bytes]:
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_readable_call_succeeds_or_is_refused_by_name(
-    batch: Batch, models: dict[str, list[bytes]], shard: int
+    batch: Batch, models: list[bytes], shard: int
 ) -> None:
     dice, errors = random.Random(shard), errors_of(batch.registry)
     succeeded = 0
@@ -150,9 +174,7 @@ def test_readable_call_succeeds_or_is_refused_by_name(
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_unreadable_call_never_panics(
-    batch: Batch, models: dict[str, list[bytes]], shard: int
-) -> None:
+def test_unreadable_call_never_panics(batch: Batch, models: list[bytes], shard: int) -> None:
     dice, errors = random.Random(shard), errors_of(batch.registry)
     unreadable = 0
     for _ in range(effort(CALLS) // SHARDS // CALLS_AT_ONCE):
@@ -190,6 +212,16 @@ def waiting(story: Story) -> None:
     story.register()
 
 
+def signing(story: Story) -> None:
+    story.appoint(VALIDATOR)
+    story.register()
+
+
+def judged_by_signature(story: Story, text: str) -> Any:
+    evaluation = story.evaluation()
+    return story.validate_by_quorum(evaluation, story.signed(evaluation, [VALIDATOR], text), text)
+
+
 def two_passed(story: Story) -> None:
     story.play(90, 91)
 
@@ -206,6 +238,7 @@ def excluded(story: Story) -> None:
 TAKING_TEXT: dict[str, tuple[Callable[[Story], Any], Callable[[Story, str], Any]]] = {
     "metadata": (lambda _: None, lambda story, text: story.register(metadata=text)),
     "metrics": (waiting, lambda story, text: story.validate(metrics=text)),
+    "signed metrics": (signing, judged_by_signature),
     "rollback": (two_passed, lambda story, text: story.rollback(1, text)),
     "discard": (waiting, lambda story, text: story.discard(text)),
     "complete": (waiting, lambda story, text: story.complete(text)),

@@ -9,20 +9,25 @@ from typing import Any
 import pytest
 
 from ml.chain import events
-from ml.chain.head import NO_HEAD, Step, advance, creation_digest, replay
+from ml.chain.head import NO_HEAD, advance, creation_digest
 from ml.chain.line import Line
-from ml.chain.records import Evaluation, Operation, Role
+from ml.chain.policy import PRESETS
+from ml.chain.records import Evaluation, Operation, Origin, Role
 from ml.chain.refusals import ContractRefused
-from ml.chain.types import Policy
+from ml.chain.replay import Step, replay
+from ml.chain.types import ModelKind, Policy
 from ml.chain.words import state_word
 
 from .histories import Dice, next_move, policy_from_dice
 from .mirror import METADATA, METRICS, REASON, Move
+from .signing import ring
 from .story import TEST_SET, Story
 
 Create = Callable[..., Story]
 MOVES = 45
-HISTORIES = 3
+HISTORIES = [ModelKind.STRICT, ModelKind.STRICT, ModelKind.OPEN]
+VALIDATORS = ring("head", 3)
+SUCCESSOR = b"successor".ljust(31, b"s") + b"\0"
 
 
 def steps(story: Story) -> list[Step]:
@@ -36,6 +41,20 @@ def test_head_of_a_new_model_commits_to_its_creation(story: Story) -> None:
     admin = story.cast.admin.address
     word = state_word(story.state)
     assert story.model.head == advance(NO_HEAD, Operation.CREATE, admin, 0, digest, word)
+
+
+@pytest.mark.parametrize("kind", [ModelKind.STRICT, ModelKind.OPEN])
+def test_head_of_a_fork_commits_to_its_kind_and_its_origin(
+    story: Story, create: Create, kind: ModelKind
+) -> None:
+    story.play(90)
+    origin = Origin(story.id, 1)
+    fork = create(PRESETS["open"], kind=kind, origin=origin)
+    digest = creation_digest(fork.id, TEST_SET, fork.model.policy, origin)
+    word = state_word(fork.state)
+    admin = story.cast.admin.address
+    assert fork.model.head == advance(NO_HEAD, Operation.CREATE, admin, 0, digest, word)
+    assert [step.head for step in steps(fork)] == [fork.model.head]
 
 
 # --- Random histories -----------------------------------------------------------------------------
@@ -57,12 +76,24 @@ def make(story: Story, move: Move) -> None:
                 version, parent=parent, iteration=iteration, epoch=epoch, metadata=METADATA
             )
         case "validate":
-            said = story.said.get(arguments[0], (bytes(32), bytes(32)))
-            story.validate(Evaluation(*arguments, TEST_SET, *said), METRICS)
+            story.validate(stated(story, *arguments), METRICS)
+        case "validateByQuorum":
+            *judged, places = arguments
+            evaluation, signers = stated(story, *judged), [VALIDATORS[at] for at in places]
+            signatures = story.signed(evaluation, signers, METRICS)
+            story.validate_by_quorum(evaluation, signatures, METRICS)
         case "setPolicy":
             story.set_policy(*arguments)
+        case "discard":
+            story.discard(REASON, *arguments)
         case _:
             getattr(story, move.function)(*arguments, REASON)
+
+
+def stated(story: Story, version: int, *judged: Any) -> Evaluation:
+    """An evaluation of a version that may not even exist."""
+    said = story.said.get(version, (bytes(32), bytes(32)))
+    return Evaluation(version, *judged, TEST_SET, *said)
 
 
 def act(story: Story, dice: Dice) -> None:
@@ -70,13 +101,17 @@ def act(story: Story, dice: Dice) -> None:
     if dice.pick((False, False, False, False, True)):
         dice.pick(CLIENT_ACTS)(story, dice.pick((0, 1, 255)))
     else:
-        make(story, next_move(dice, Line(story.model.policy, story.state)))
+        model, versions = story.model, tuple(story.registry.versions(story.id))
+        make(story, next_move(dice, Line(model.policy, model.state, versions)))
 
 
-@pytest.mark.parametrize("seed", range(HISTORIES))
-def test_head_replays_from_the_events_of_any_history(create: Create, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "kind"), enumerate(HISTORIES))
+def test_head_replays_from_the_events_of_any_history(
+    create: Create, seed: int, kind: ModelKind
+) -> None:
     dice = Dice(random.Random(seed).randbytes(MOVES * 40))
-    story = create(policy_from_dice(dice))
+    story = create(policy_from_dice(dice, kind), kind=kind)
+    story.appoint(*VALIDATORS)
     heads = [story.model.head]
     for _ in range(MOVES):
         before = story.model
@@ -99,6 +134,7 @@ def test_head_replays_from_the_events_of_any_history(create: Create, seed: int) 
 
 def test_every_operation_is_a_step_of_the_replayed_history(story: Story) -> None:
     cast = story.cast
+    story.appoint(VALIDATORS[0])
     story.play(90, 91)
     story.revoke(1)
     story.register()
@@ -109,8 +145,12 @@ def test_every_operation_is_a_step_of_the_replayed_history(story: Story) -> None
     for do in CLIENT_ACTS:
         do(story, 7)
     story.register(contributors=1 << 7)
+    evaluation = story.evaluation()
+    story.validate_by_quorum(evaluation, story.signed(evaluation, VALIDATORS[:1]))
     story.complete(REASON)
     story.reopen(REASON)
+    registry, admin = story.registry, cast.admin
+    registry.announce_successor(story.id, registry.address, SUCCESSOR, sender=admin)
     replayed = steps(story)
     assert [(step.operation, step.subject, step.sender) for step in replayed] == [
         (Operation.CREATE, 0, cast.admin.address),
@@ -128,8 +168,10 @@ def test_every_operation_is_a_step_of_the_replayed_history(story: Story) -> None
         (Operation.EXCLUDE_CLIENT, 7, cast.operator.address),
         (Operation.REINSTATE_CLIENT, 7, cast.operator.address),
         (Operation.REGISTER, 5, cast.trainer.address),
-        (Operation.COMPLETE, 0, cast.operator.address),
-        (Operation.REOPEN, 0, cast.admin.address),
+        (Operation.VALIDATE_BY_QUORUM, 5, cast.stranger.address),
+        (Operation.COMPLETE, 5, cast.operator.address),
+        (Operation.REOPEN, 5, cast.admin.address),
+        (Operation.ANNOUNCE_SUCCESSOR, 0, cast.admin.address),
     ]
     assert {step.operation for step in replayed} == set(Operation) - {Operation.NONE}
     assert replayed[-1].head == story.model.head
@@ -146,7 +188,7 @@ def test_discard_and_rollback_in_one_transaction_replay_as_the_two_that_they_are
     story.register()
     contract = story.registry.contract
     calls = [
-        contract.discard.encode_input(story.id, REASON),
+        contract.discard.encode_input(story.id, 3, REASON),
         contract.rollback.encode_input(story.id, 1, REASON),
     ]
     operator.callEach(contract.address, calls, sender=admin)
