@@ -47,7 +47,7 @@ def cli(ui: Ui, salt: str | None, again: bool, adopted: tuple[str, ...], block: 
     from ml.chain.records import Role
     from ml.errors import ModelproofError
 
-    if adopted and (salt or again):
+    if adopted and (again or salt is not None):
         raise ModelproofError("--adopt deploys nothing: leave --salt and --again out.")
     if block is not None and len(adopted) != 1:
         raise ModelproofError("--block says where one contract of --adopt was created: name one.")
@@ -56,7 +56,7 @@ def cli(ui: Ui, salt: str | None, again: bool, adopted: tuple[str, ...], block: 
             outcomes = [adopt(session, session.address(name), block) for name in adopted]
         else:
             sender = ui.account(session, Role.ADMIN)
-            bytes_of_salt = create2.salt_of(salt or create2.SALT)
+            bytes_of_salt = create2.salt_of(create2.SALT if salt is None else salt)
             replace = again or salt is not None
             outcomes = [
                 deploy(session, name, sender, bytes_of_salt, again=replace) for name in CONTRACTS

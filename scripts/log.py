@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,7 @@ from scripts._cli import Ui, command, command_group
 
 if TYPE_CHECKING:
     from ml.chain.log_proofs import InclusionProof, LogPlace
-    from ml.chain.log_records import LogRecord, Recorded, RecordKind
+    from ml.chain.log_records import Batch, LogRecord, Recorded, RecordKind
     from ml.chain.provenance_log import ProvenanceLog
     from ml.chain.session import Session
 
@@ -288,7 +288,7 @@ def _digest(text: str) -> bytes:
 
 def _batch(
     place: LogPlace, submitter: str, what: Sequence[str], kind: RecordKind, folder: Path
-) -> Any:
+) -> Batch:
     """The batch of all files, their proofs written."""
     from ml.artifact.contents import file_entry, files_of
     from ml.chain.log_records import Statement
@@ -304,7 +304,7 @@ def _batch(
 def _check_submitter(named: str | None, submitter: str) -> None:
     from ml.errors import NotVerified
 
-    if named is not None and named != submitter:
+    if named is not None and named.lower() != submitter.lower():
         raise NotVerified(f"the proof is about a record of {submitter}, not of {named}.")
 
 

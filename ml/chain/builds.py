@@ -3,7 +3,7 @@
 The compiler input (Solidity's "standard JSON") is what block explorers take to verify a contract:
 the sources that this contract is made of and the settings, nothing else. That it is what the code
 was compiled from is read off the code itself: the compiler ends it with the IPFS hash of its
-metadata, which name every source by its hash.
+metadata, which name every source by its hash (Solidity documentation, "Contract Metadata").
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from solcx.exceptions import SolcError
 from ml import files
 from ml.artifact.keccak import keccak256
 from ml.errors import ModelproofError
+from ml.storage.cid import multihash_v0
 
 CONTRACTS: Final = ("ModelRegistry", "ProvenanceLog")
 """All that the project deploys."""
@@ -45,7 +46,7 @@ class Build:
     source: str
     """The file that it stands in, by its path in the project."""
     compiler: str
-    """As explorers name it, with its commit."""
+    """Its version with its commit."""
 
     @property
     def init_code_hash(self) -> bytes:
@@ -60,7 +61,7 @@ class Build:
             StaleBuild: the code was compiled from other sources or settings.
         """
         metadata = _all_metadata()[self.contract]
-        if _ipfs_hash(metadata) not in self.init_code:
+        if multihash_v0(metadata.encode()) not in self.init_code:
             raise StaleBuild(
                 f"the compiled {self.contract} is not what its sources give now: run"
                 " `ape compile --force`."
@@ -171,25 +172,3 @@ def _compile(standard_json: bytes) -> Any:
         first = str(error).strip().partition("\n")[0]
         raise ModelproofError(f"solc {version} does not compile the contracts: {first}") from error
     return output["contracts"]
-
-
-def _ipfs_hash(content: str) -> bytes:
-    """The multihash in IPFS of a file below 256 KiB, as ``ipfs add --cid-version 0`` makes it.
-
-    A node of the Merkle DAG (dag-pb) around a UnixFS file of one block. The compiler writes it at
-    the end of the code (Solidity documentation, "Contract Metadata").
-    """
-    data = content.encode()
-    size = _varint(len(data))
-    file = b"\x08\x02\x12" + size + data + b"\x18" + size
-    digest = hashlib.sha256(b"\x0a" + _varint(len(file)) + file).digest()
-    return b"\x12\x20" + digest
-
-
-def _varint(number: int) -> bytes:
-    """A number as protobuf has it: 7 bits a byte, the lowest first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*encoded, number])

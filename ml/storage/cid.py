@@ -124,6 +124,20 @@ class Tree:
         self._add(level + 1, _parent(children))
 
 
+def multihash_v0(data: bytes) -> bytes:
+    """The multihash by which ``ipfs add --cid-version=0`` names bytes that fit one leaf.
+
+    They are a dag-pb node around a UnixFS file, not raw. Compilers name metadata so.
+
+    Raises:
+        InvalidCid: they do not fit one leaf.
+    """
+    if not 0 < len(data) <= LEAF_BYTES:
+        raise InvalidCid(f"{len(data)} bytes are not one leaf of a file in IPFS")
+    file = _number(1, _UNIXFS_FILE) + _bytes(2, data) + _number(3, len(data))
+    return _SHA2_256 + hashlib.sha256(_bytes(1, file)).digest()
+
+
 def _parent(children: Sequence[Node]) -> Node:
     """The dag-pb node (links, then data) whose data is a UnixFS file without bytes of its own."""
     content_bytes = sum(child.content_bytes for child in children)

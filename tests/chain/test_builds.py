@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from ml.chain import builds
 from ml.chain.builds import CONTRACTS, StaleBuild, build
 from ml.errors import ModelproofError
+from ml.storage.cid import multihash_v0
 from scripts import sources
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def test_project_compiler_makes_the_deployed_code_of_the_file(written: Path, con
 
 def test_code_that_does_not_name_the_sources_has_no_input() -> None:
     made = build("ProvenanceLog")
-    metadata = builds._ipfs_hash(builds._all_metadata()["ProvenanceLog"])
+    metadata = multihash_v0(builds._all_metadata()["ProvenanceLog"].encode())
     other = replace(made, init_code=made.init_code.replace(metadata, bytes(len(metadata))))
     with pytest.raises(StaleBuild, match="the compiled ProvenanceLog is not what its sources give"):
         other.check_sources()
@@ -87,9 +88,3 @@ def test_input_that_does_not_compile_is_refused() -> None:
         ModelproofError, match=r"solc 0\.8\.37 does not compile the contracts: \w+Error"
     ):
         builds.check_compiles(other)
-
-
-def test_hash_is_that_of_ipfs() -> None:
-    # QmT78zSuBmuS4z925WZfrqQ1qHaJ56DQaTfyMUF7F8ff5o, as `ipfs add` names it
-    multihash = "122046d44814b9c5af141c3aaab7c05dc5e844ead5f91f12858b021eba45768b4c0e"
-    assert builds._ipfs_hash("hello world\n").hex() == multihash

@@ -11,12 +11,14 @@ import pytest
 from ml.chain.builds import build
 from ml.chain.interface import missing
 
-ABI = build("ProvenanceLog").abi
+
+def interface() -> list[dict[str, Any]]:
+    return build("ProvenanceLog").abi
 
 
 def changed(name: str, change: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
     """The interface with one entry changed."""
-    abi = copy.deepcopy(ABI)
+    abi = copy.deepcopy(interface())
     change(next(entry for entry in abi if entry.get("name") == name))
     return abi
 
@@ -26,23 +28,26 @@ def retyped(where: str, key: str, value: object) -> Callable[[dict[str, Any]], o
 
 
 def test_same_interface_lacks_nothing() -> None:
-    assert missing(ABI, ABI) == []
+    assert missing(interface(), interface()) == []
 
 
 def test_order_and_names_of_arguments_do_not_count() -> None:
     renamed = changed("append", retyped("inputs", "name", "anything"))
-    assert missing(renamed[::-1], ABI) == []
+    assert missing(renamed[::-1], interface()) == []
 
 
 def test_more_than_what_is_asked_does_not_count() -> None:
-    assert missing(ABI, [entry for entry in ABI if entry.get("name") != "append"]) == []
+    assert (
+        missing(interface(), [entry for entry in interface() if entry.get("name") != "append"])
+        == []
+    )
 
 
 @pytest.mark.parametrize("name", ["append", "Recorded", "AlreadyRecorded"])
 def test_what_is_not_offered_is_named(name: str) -> None:
-    (entry,) = [entry for entry in ABI if entry.get("name") == name]
-    rest = [entry for entry in ABI if entry.get("name") != name]
-    assert missing(rest, ABI) == [f"{entry['type']} {name}"]
+    (entry,) = [entry for entry in interface() if entry.get("name") == name]
+    rest = [entry for entry in interface() if entry.get("name") != name]
+    assert missing(rest, interface()) == [f"{entry['type']} {name}"]
 
 
 @pytest.mark.parametrize(
@@ -58,5 +63,5 @@ def test_what_is_not_offered_is_named(name: str) -> None:
 def test_other_type_anywhere_makes_it_another_one(
     name: str, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    (lacking,) = missing(changed(name, change), ABI)
+    (lacking,) = missing(changed(name, change), interface())
     assert lacking.endswith(f" {name}")

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from ml.storage.cid import LEAF_BYTES, MAX_LINKS, Cid, Codec, Tree
+from ml.storage.cid import LEAF_BYTES, MAX_LINKS, Cid, Codec, Tree, multihash_v0
 from ml.storage.errors import InvalidCid
 from ml.storage.naming import name
 
@@ -89,3 +89,15 @@ def test_cid_of_one_leaf_has_the_digest_of_its_bytes(noise: bytes) -> None:
 def test_other_texts_are_no_cids_here(text: str) -> None:
     with pytest.raises(InvalidCid, match="is not the CID of an object here"):
         Cid.parse(text)
+
+
+def test_small_file_has_the_multihash_of_a_cid_of_version_0() -> None:
+    # QmT78zSuBmuS4z925WZfrqQ1qHaJ56DQaTfyMUF7F8ff5o, in base58
+    hashed = "122046d44814b9c5af141c3aaab7c05dc5e844ead5f91f12858b021eba45768b4c0e"
+    assert multihash_v0(b"hello world\n").hex() == hashed
+
+
+@pytest.mark.parametrize("size", [0, LEAF_BYTES + 1])
+def test_bytes_that_are_not_one_leaf_have_none(size: int, noise: bytes) -> None:
+    with pytest.raises(InvalidCid, match=f"{size} bytes are not one leaf"):
+        multihash_v0(noise[:size])
