@@ -161,7 +161,8 @@ def pending(registry: ModelRegistry, model: NamedModel, version: int | None = No
     chosen = version or next(iter(waiting), 0)
     if chosen not in waiting:
         which = f"version {version}" if version else "no version"
-        does = f"; version {_listed(waiting)} does" if waiting else ""
+        do = f"; versions {_listed(waiting)} do" if len(waiting) > 1 else ""
+        does = f"; version {waiting[0]} does" if len(waiting) == 1 else do
         not_ = "does not wait" if version else "waits"
         raise ModelproofError(f"{which} of {model.name} {not_} for its validation{does}.")
     records = events.registered(events.read(registry, model=model.id))

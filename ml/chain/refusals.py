@@ -77,8 +77,8 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"version {v['version']} waits for its validation: validate or discard it first."
     ),
     "VersionIsNotPending": lambda v: (
-        f"version {v['version']} does not wait for a validation; "
-        + (f"version {v['pending']} does." if v["pending"] else "no version does.")
+        f"version {v['version']} does not wait for a validation"
+        + (f"; version {v['pending']} does." if v["pending"] else ".")
     ),
     "UnexpectedVersion": lambda v: (
         f"the next version is {v['expected']}, not {v['version']}: read the model again."

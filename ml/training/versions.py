@@ -125,6 +125,8 @@ class Start:
     turn: Turn
     parent: LoadedVersion | None
     """The version that the weights come from, None for seeded ones."""
+    source: str = "seeded weights"
+    """What they are, for messages."""
 
 
 def start(
@@ -159,13 +161,14 @@ def start(
     if fresh:
         return Start(turn, None)
     if turn.details.parent:
-        record = numbered(registry, model, turn.details.parent).registered
-        return Start(turn, load_registered(files, record, model.name))
-    if known.origin is None:
+        source, version = model, turn.details.parent
+    elif known.origin is not None:
+        source, version = models.by_id(registry, known.origin.model), known.origin.version
+    else:
         return Start(turn, None)
-    origin = models.by_id(registry, known.origin.model)
-    record = numbered(registry, origin, known.origin.version).registered
-    return Start(turn, load_registered(files, record, origin.name))
+    record = numbered(registry, source, version).registered
+    loaded = load_registered(files, record, source.name)
+    return Start(turn, loaded, f"v{version} of {source.name}")
 
 
 def register_trained(
@@ -188,9 +191,7 @@ def register_trained(
     """
     parent = begun.parent.metadata.weights if begun.parent else None
     if trained.metadata.parent != parent:
-        raise ModelproofError(
-            f"this model was not trained from where the next version of {model.name} starts."
-        )
+        raise ModelproofError(f"this model was not trained from {begun.source}.")
     metadata = trained.metadata.summary()
     version = begun.turn.version
     stored = files.place(model.name, version, trained.weights, trained.classifier.suffix)

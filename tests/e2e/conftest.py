@@ -32,6 +32,7 @@ def environment(node: AnvilNode, home: Path) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.endswith("_RPC_URL")},
         "DEV_RPC_URL": node.url,
         "MODELPROOF_DEPLOYMENTS": str(home / "deployments"),
+        "MODELPROOF_SIGNATURES": str(home / "signatures"),
         "APE_DATA_FOLDER": str(home / "ape"),
     }
 

@@ -175,10 +175,10 @@ def test_version_that_is_not_in_use_is_revoked(chain: Chain, run: Run) -> None:
 
 def test_waiting_version_is_discarded(chain: Chain, run: Run) -> None:
     chain.create("discarded", passed=1, waiting=True)
-    assert run("discard", "discarded", *WHY)["version"] == 2
+    assert run("discard", "discarded", "2", *WHY)["version"] == 2
     assert chain.status("discarded", 2) is Status.DISCARDED
-    nothing = run("discard", "discarded", *WHY, exit_code=2)
-    assert nothing == ("no version of discarded waits for its validation: nothing to discard.")
+    nothing = run("discard", "discarded", "2", *WHY, exit_code=2)
+    assert nothing == "version 2 does not wait for a validation."
 
 
 def test_completed_model_takes_no_version_until_it_is_reopened(
@@ -192,6 +192,71 @@ def test_completed_model_takes_no_version_until_it_is_reopened(
     assert "training of" in run(*register, exit_code=2)
     assert run("reopen", "finished", *WHY)["was"] == "MANUAL"
     assert run(*register)["version"] == 3
+
+
+# --- Open models and forks ------------------------------------------------------------------------
+
+
+def test_candidates_wait_together_and_are_named_by_their_numbers(
+    chain: Chain, run: Run, tmp_path: Path
+) -> None:
+    files, root = ("--artifacts", tmp_path), "0x" + TEST_SET.hex()
+    register = ("register", GOLDEN, "--model", "shop", *files)
+    run(*register, "--test-set", root, "--open", "--limit", "min_accuracy=750000")
+    (tmp_path / "metrics.json").write_text('{"accuracy": 0.8}')
+    metrics = ("--metrics", tmp_path / "metrics.json")
+    assert run("validate", "shop", *metrics)["status"] == "PASSED"
+    run(*register, "--parent", "1")
+    run(*register)
+    several = run("validate", "shop", *metrics, exit_code=2)
+    assert "several versions of shop wait for their validation (2, 3): say which" in several
+    assert run("discard", "shop", "2", *WHY)["version"] == 2
+    status = run("status", "shop")
+    assert (status["kind"], status["current"], status["waiting"]) == ("OPEN", 1, [3])
+
+
+def test_fork_knows_where_it_comes_from(
+    chain: Chain, run: Run, ape_run: ApeRun, tmp_path: Path
+) -> None:
+    chain.create("trunk", passed=2)
+    files, root = ("--artifacts", tmp_path), "0x" + TEST_SET.hex()
+    register = ("register", GOLDEN, "--model", "branch", *files)
+    run(*register, "--test-set", root, "--fork-of", "trunk:2")
+    line = run("lineage", "branch", "--version", "1")
+    expected = [("branch", 1), ("trunk", 2), ("trunk", 1)]
+    assert [(step["name"], step["version"]) for step in line] == expected
+    shown = ape_run("lineage", "branch", "--version", "1").stdout
+    assert shown.index("branch (0x") < shown.index("trunk (0x")
+    verified = run("verify", GOLDEN, "--model", "branch", "--require", "any", *files)
+    origin = verified["origin"]
+    assert (origin["name"], origin["version"], origin["status"]) == ("trunk", 2, "PASSED")
+    assert run("status", "branch")["origin"] == origin
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--fork-of", "stem"), "stem names no version of a model: write MODEL:VERSION"),
+        (("--fork-of", "stem:2"), "version 2 is PENDING: only one that PASSED will do"),
+        (("--open", "--policy", "thesis"), "which no open model has"),
+        (("--model", "stem", "--open"), "is there already, and not as --open or --fork-of"),
+    ],
+)
+def test_model_that_cannot_be_created_so_is_refused(
+    chain: Chain, run: Run, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
+    if "stem" not in chain.models:
+        chain.create("stem", passed=1, waiting=True)
+    register = ("register", GOLDEN, "--model", "sprout", "--test-set", "0x" + TEST_SET.hex())
+    assert says in run(*register, *options, "--artifacts", tmp_path, exit_code=2)
+
+
+def test_successor_is_announced_and_found(chain: Chain, run: Run) -> None:
+    chain.create("outgrown")
+    there, model = "0x" + "11" * 20, "0x" + "22" * 31 + "00"
+    assert "is not a model's id" in run("successor", "outgrown", there, "new", exit_code=2)
+    run("successor", "outgrown", there, model)
+    assert run("status", "outgrown")["successor"] == {"registry": there, "model": model}
 
 
 # --- Policy ---------------------------------------------------------------------------------------

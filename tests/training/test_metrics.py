@@ -109,6 +109,15 @@ def test_confusion_matrix_of_another_size_is_refused() -> None:
         replace(metrics, confusion=metrics.confusion[:3])
 
 
+def test_what_validators_sign_is_counted_and_does_not_depend_on_how_sure_the_model_was() -> None:
+    """Other confusions, and another loss: whoever counts as many correct ones signs the same."""
+    one, other = measured([(0, 0), (1, 1), (2, 1)]), measured([(0, 0), (1, 1), (2, 0)])
+    assert one.confusion != other.confusion
+    assert one.counted() == other.counted()
+    assert replace(one, loss=one.loss + 1).counted() == one.counted()
+    assert one.counted() == '{"accuracy_ppm":666666,"correct":2,"samples":3}'
+
+
 def test_summary_is_short_json_of_the_figures_over_all_classes() -> None:
     summary = measured([(0, 0), (1, 1), (2, 3)]).summary()
     assert json.loads(summary).keys() == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ import pytest
 from ml.chain import models, publishing
 from ml.chain.models import NamedModel
 from ml.chain.policy import PRESETS
-from ml.chain.records import Role
+from ml.chain.records import Origin, Role
 from ml.chain.refusals import ContractRefused
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session, connect
-from ml.chain.types import Status, Verdict
+from ml.chain.types import ModelKind, Status, Verdict
 from ml.chain.verification import Requirement
 from ml.errors import ModelproofError, NotVerified
 from ml.storage.model_files import ModelFiles
@@ -257,3 +258,54 @@ def test_data_set_of_a_waiting_version_is_the_one_it_was_trained_on(
     line.register(trained)
     waiting = publishing.pending(line.registry, line.model)
     assert versions.dataset_of(waiting, NAME).test_digest == iris.test_digest
+
+
+# --- Forks and open models ------------------------------------------------------------------------
+
+
+def created(line: Line, name: str, dataset: Dataset, **kind: Any) -> Line:
+    """Another model beside a line's, with its files in the same folder."""
+    owner = line.session.account(None, Role.ADMIN)
+    trainer = line.session.account(None, Role.TRAINER).address
+    validator = line.session.account(None, Role.VALIDATOR).address
+    model, _ = line.registry.create_model(
+        name,
+        dataset.test_digest,
+        PRESETS["open"],
+        sender=owner,
+        trainer=trainer,
+        validator=validator,
+        **kind,
+    )
+    return replace(line, model=NamedModel(model, name, owner.address))
+
+
+def test_first_version_of_a_fork_goes_on_from_the_one_that_was_forked(
+    line: Line, trained: TrainedModel, iris: Dataset
+) -> None:
+    line.register(trained)
+    line.validate(iris)
+    fork = created(line, "fork", iris, origin=Origin(line.model.id, 1))
+    begun = versions.start(fork.registry, fork.model, fork.files)
+    assert begun.turn.details.parent == 0
+    assert begun.parent is not None
+    assert begun.parent.metadata.weights == trained.weights
+    assert versions.start(fork.registry, fork.model, fork.files, fresh=True).parent is None
+    with pytest.raises(ModelproofError, match="was not trained from v1 of"):
+        fork.submit(begun, trained)
+
+
+def test_candidate_goes_on_from_the_current_version_or_another_or_none(
+    line: Line, trained: TrainedModel, iris: Dataset
+) -> None:
+    shop = created(line, "shop", iris, kind=ModelKind.OPEN)
+    for _ in range(2):
+        begun = versions.start(shop.registry, shop.model, shop.files, fresh=True)
+        assert begun.turn.details.parent == 0
+        shop.submit(begun, trained)
+        shop.validate(iris)
+    begun = versions.start(shop.registry, shop.model, shop.files)
+    assert (begun.turn.version, begun.turn.details.parent) == (3, 1)
+    assert begun.parent is not None
+    other = versions.start(shop.registry, shop.model, shop.files, parent=2)
+    assert other.turn.details.parent == 2
