@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import opaque
-from .entries import FileEntry
+from .entries import OPAQUE_PATH, FileEntry
 from .errors import ArtifactError, UnreadableFile, quoted_path
 from .merkle import MerkleTree
 
@@ -40,14 +40,14 @@ def contents_of(path: Path) -> Contents:
     """
     if not path.is_dir():
         return Contents(file_entry(path).sha256, 1)
-    entries = [replace(file_entry(file), path=name) for name, file in files_below(path)]
+    entries = [file_entry(file, name) for name, file in files_below(path)]
     return Contents(MerkleTree([entry.leaf for entry in entries]).root, len(entries))
 
 
-def file_entry(path: Path) -> FileEntry:
-    """Size and SHA-256 of a file, without a path of its own; errors as for ``contents_of``."""
+def file_entry(path: Path, name: str = OPAQUE_PATH) -> FileEntry:
+    """Size and SHA-256 of a file under a name; errors as for ``contents_of``."""
     (entry,) = opaque.read_manifest(path).files
-    return entry
+    return FileEntry(name, entry.size, entry.sha256)
 
 
 def files_of(paths: Sequence[Path]) -> list[tuple[str, Path]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, Protocol
@@ -33,9 +32,15 @@ class Hasher(Protocol):
         ...
 
 
+def _sha256() -> Hasher:
+    import hashlib  # which loads OpenSSL
+
+    return hashlib.sha256()
+
+
 _HASHERS: Final[dict[DigestAlgorithm, Callable[[], Hasher]]] = {
     DigestAlgorithm.BLAKE3: blake3,
-    DigestAlgorithm.SHA256: hashlib.sha256,
+    DigestAlgorithm.SHA256: _sha256,
 }
 
 

@@ -5,8 +5,7 @@ On chain, ``Records.sol`` has the same structures and ``Commitment.sol`` hashes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from . import abi
 from .digests import DIGEST_BYTES, DigestAlgorithm
@@ -26,32 +25,39 @@ def leaf_hash(encoded: bytes) -> bytes:
     return keccak256(keccak256(encoded))
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """One tensor: its name, its safetensors dtype, its shape, and the digest of its bytes.
-
-    ``digest`` is over the contiguous little-endian bytes, of which there are ``nbytes``.
-
-    Raises:
-        InvalidEntry: on construction, if no tensor can be like this.
-    """
-
+class _TensorFields(NamedTuple):
     name: str
     dtype: str
     shape: tuple[int, ...]
     digest: bytes
     nbytes: int
 
-    def __post_init__(self) -> None:
+
+class TensorEntry(_TensorFields):
+    """One tensor: its name, its safetensors dtype, its shape, and the digest of its bytes.
+
+    ``digest`` is over the contiguous little-endian bytes, of which there are ``nbytes``. A tuple,
+    since a model may have a million of them.
+
+    Raises:
+        InvalidEntry: on construction, if no tensor can be like this.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, name: str, dtype: str, shape: tuple[int, ...], digest: bytes, nbytes: int
+    ) -> Self:
         """Check the entry."""
-        check_unicode(self.name, "tensor name")
-        _check_digest(self.digest, self.name)
-        expected = tensor_nbytes(self.name, self.dtype, self.shape)
-        if self.nbytes != expected:
+        check_unicode(name, "tensor name")
+        _check_digest(digest, name)
+        expected = tensor_nbytes(name, dtype, shape)
+        if nbytes != expected:
             raise InvalidEntry(
-                f"tensor {quoted(self.name)} of {self.dtype} and shape {list(self.shape)} has"
-                f" {expected} bytes, not {self.nbytes}"
+                f"tensor {quoted(name)} of {dtype} and shape {list(shape)} has"
+                f" {expected} bytes, not {nbytes}"
             )
+        return super().__new__(cls, name, dtype, shape, digest, nbytes)
 
     @property
     def leaf(self) -> bytes:
@@ -59,8 +65,13 @@ class TensorEntry:
         return leaf_hash(abi.encode_tensor(self.name, self.dtype, self.shape, self.digest))
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class _FileFields(NamedTuple):
+    path: str
+    size: int
+    sha256: bytes
+
+
+class FileEntry(_FileFields):
     """One file beside the tensors: its path in the model, its size in bytes, its SHA-256.
 
     The path is relative, with ``/`` between its parts; ``OPAQUE_PATH`` if the file is the model.
@@ -69,17 +80,16 @@ class FileEntry:
         InvalidEntry: on construction, if no file of a model can be like this.
     """
 
-    path: str
-    size: int
-    sha256: bytes
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
+    def __new__(cls, path: str, size: int, sha256: bytes) -> Self:
         """Check the entry."""
-        if self.path != OPAQUE_PATH:
-            check_path(self.path)
-        _check_digest(self.sha256, self.path)
-        if not 0 <= self.size < 2**63:
-            raise InvalidEntry(f"file {quoted(self.path)} cannot have {self.size} bytes")
+        if path != OPAQUE_PATH:
+            check_path(path)
+        _check_digest(sha256, path)
+        if not 0 <= size < 2**63:
+            raise InvalidEntry(f"file {quoted(path)} cannot have {size} bytes")
+        return super().__new__(cls, path, size, sha256)
 
     @property
     def leaf(self) -> bytes:
@@ -87,8 +97,7 @@ class FileEntry:
         return leaf_hash(abi.encode(self.path, self.size, self.sha256))
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsIdentity:
+class WeightsIdentity(NamedTuple):
     """The parts that the identity is the hash of, as the contract's struct of this name."""
 
     tree_root: bytes
@@ -100,16 +109,7 @@ class WeightsIdentity:
     @property
     def weights(self) -> bytes:
         """The model's identity: 32 bytes."""
-        return keccak256(
-            abi.encode(
-                WEIGHTS_DOMAIN,
-                self.tree_root,
-                self.tensor_count,
-                self.total_bytes,
-                self.digest_algorithm,
-                self.files_root,
-            )
-        )
+        return keccak256(abi.encode(WEIGHTS_DOMAIN, *self))
 
 
 def check_unicode(text: str, what: str) -> None:

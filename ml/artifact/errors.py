@@ -83,6 +83,14 @@ class MalformedManifest(ArtifactError):
         super().__init__(f"this is not a valid manifest: {reason}; make it again from the model")
 
 
+class MalformedProof(ArtifactError):
+    """The proof is not of the form that this format version has, or contradicts itself."""
+
+    def __init__(self, reason: str) -> None:
+        """Name the first rule that the proof breaks."""
+        super().__init__(f"this is not a valid proof: {reason}; make it again from the model")
+
+
 class UnknownTensor(ArtifactError):
     """The manifest has no tensor of that name."""
 

@@ -8,58 +8,62 @@ dtype, shape and byte.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
-from . import collector, manifest_json, merkle
+from . import collector, manifest_json
 from .digests import DigestAlgorithm
 from .entries import OPAQUE_PATH, FileEntry, TensorEntry, WeightsIdentity
 from .errors import InvalidEntry, MalformedManifest, UnknownTensor, quoted
 from .manifest_json import ManifestFields
 from .merkle import MerkleTree
 
-__all__ = ["FileEntry", "InclusionProof", "Manifest", "TensorEntry", "WeightsIdentity"]
+if TYPE_CHECKING:
+    from .proofs import InclusionProof, TensorsProof
 
 
-@dataclass(frozen=True, slots=True)
-class InclusionProof:
-    """That one tensor is part of the weights with a given identity; ``verifyTensor`` takes it."""
-
-    tensor: TensorEntry
-    identity: WeightsIdentity
-    siblings: tuple[bytes, ...]
-
-    def verify(self, weights: bytes) -> bool:
-        """Tell whether this proves that ``weights`` contain the tensor."""
-        return self.identity.weights == weights and merkle.verify(
-            self.identity.tree_root, self.tensor.leaf, self.siblings
-        )
-
-
-@dataclass(frozen=True)
 class Manifest:
-    """All tensors and files of a model, in the order of their names and paths.
+    """All tensors and files of a model, in the order of their names and paths; never changed.
 
     Raises:
         InvalidEntry: on construction, if a name or path occurs twice.
     """
 
-    tensors: tuple[TensorEntry, ...]
-    files: tuple[FileEntry, ...] = ()
-    digest_algorithm: DigestAlgorithm = DigestAlgorithm.BLAKE3
-    ignored: tuple[str, ...] = field(default=(), compare=False)
-    """The rules by which files were left out: a remark, which nobody who verifies obeys."""
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        tensors: Iterable[TensorEntry],
+        files: Iterable[FileEntry] = (),
+        digest_algorithm: DigestAlgorithm = DigestAlgorithm.BLAKE3,
+        ignored: Iterable[str] = (),
+    ) -> None:
         """Sort, so that equal models have equal manifests, and check what sorting shows."""
-        tensors = tuple(sorted(self.tensors, key=lambda tensor: tensor.name))
-        files = tuple(sorted(self.files, key=lambda file: file.path))
-        _check_unique([tensor.name for tensor in tensors], "tensor")
-        _check_unique([file.path for file in files], "file")
-        if any(file.path == OPAQUE_PATH for file in files) and len(tensors) + len(files) > 1:
+        self.tensors: Final = tuple(sorted(tensors, key=attrgetter("name")))
+        self.files: Final = tuple(sorted(files, key=attrgetter("path")))
+        self.digest_algorithm: Final = digest_algorithm
+        self.ignored: Final = tuple(ignored)
+        """The rules by which files were left out: a remark, which nobody who verifies obeys."""
+        _check_unique([tensor.name for tensor in self.tensors], "tensor")
+        _check_unique([file.path for file in self.files], "file")
+        entries = len(self.tensors) + len(self.files)
+        if entries > 1 and any(file.path == OPAQUE_PATH for file in self.files):
             raise InvalidEntry("a file that is the whole model has nothing beside it")
-        object.__setattr__(self, "tensors", tensors)
-        object.__setattr__(self, "files", files)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both describe the same model, by the same digests."""
+        if not isinstance(other, Manifest):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __repr__(self) -> str:
+        return f"<Manifest of {self.tensor_count} tensors, {len(self.files)} files>"
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        return self.tensors, self.files, self.digest_algorithm
 
     @property
     def is_opaque(self) -> bool:
@@ -128,8 +132,24 @@ class Manifest:
         Raises:
             UnknownTensor: there is no tensor of that name.
         """
+        from .proofs import InclusionProof
+
         tensor = self.tensor(name)
         return InclusionProof(tensor, self.identity, tuple(self.tree.proof(tensor.leaf)))
+
+    def proof_of(self, names: Iterable[str]) -> TensorsProof:
+        """Return the proof that the model contains all these tensors.
+
+        Raises:
+            UnknownTensor: there is no tensor of a name.
+            ArtifactError: none is named.
+        """
+        from .proofs import TensorsProof
+
+        by_leaf = {tensor.leaf: tensor for tensor in map(self.tensor, names)}
+        proof = self.tree.multiproof(by_leaf)
+        tensors = tuple(by_leaf[leaf] for leaf in proof.leaves)
+        return TensorsProof(tensors, self.identity, proof.siblings, proof.flags)
 
     @cached_property
     def _tensors_by_name(self) -> dict[str, TensorEntry]:

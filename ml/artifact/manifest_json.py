@@ -28,6 +28,7 @@ from .dtypes import tensor_nbytes
 from .entries import FileEntry, TensorEntry
 from .errors import InvalidEntry, MalformedManifest, quoted
 from .json_fields import bytes32, integer, list_of, object_of, string
+from .strict_json import StrictJsonError
 
 FORMAT: Final = "modelproof.manifest.v1"
 
@@ -48,15 +49,7 @@ class ManifestFields(NamedTuple):
 
 def dumps(fields: ManifestFields) -> str:
     """Write a manifest as JSON (ASCII, with a newline at the end)."""
-    tensors = _rows(
-        {
-            "name": tensor.name,
-            "dtype": tensor.dtype,
-            "shape": list(tensor.shape),
-            "digest": _hex(tensor.digest),
-        }
-        for tensor in fields.tensors
-    )
+    tensors = _rows(map(tensor_row, fields.tensors))
     files = _rows(
         {"path": file.path, "size": file.size, "sha256": _hex(file.sha256)} for file in fields.files
     )
@@ -86,16 +79,16 @@ def loads(text: str | bytes) -> ManifestFields:
         if document["format"] != FORMAT:
             raise MalformedManifest(f"its format is {quoted(document['format'])}, not {FORMAT!r}")
         return ManifestFields(
-            tuple(_tensor(row) for row in list_of(document["tensors"], '"tensors"')),
-            tuple(_file(row) for row in list_of(document["files"], '"files"')),
-            _algorithm(document["digest_algorithm"]),
+            tuple(map(read_tensor, list_of(document["tensors"], '"tensors"'))),
+            tuple(map(_file, list_of(document["files"], '"files"'))),
+            read_algorithm(document["digest_algorithm"]),
             bytes32(document["weights"], '"weights"'),
             tuple(
                 string(rule, "a rule")
                 for rule in list_of(document.get(_IGNORED, []), f'"{_IGNORED}"')
             ),
         )
-    except (strict_json.StrictJsonError, InvalidEntry) as error:
+    except (StrictJsonError, InvalidEntry) as error:
         raise MalformedManifest(str(error)) from None
     except UnicodeEncodeError:
         raise MalformedManifest("it cannot be written as UTF-8") from None
@@ -110,7 +103,22 @@ def _hex(data: bytes) -> str:
     return f"0x{data.hex()}"
 
 
-def _tensor(row: object) -> TensorEntry:
+def tensor_row(tensor: TensorEntry) -> dict[str, object]:
+    """Describe a tensor, as manifests and proofs do."""
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        "digest": _hex(tensor.digest),
+    }
+
+
+def read_tensor(row: object) -> TensorEntry:
+    """Read what ``tensor_row`` described.
+
+    Raises:
+        StrictJsonError, InvalidEntry: it is anything else, or no tensor can be like this.
+    """
     fields = object_of(row, "a tensor", _TENSOR_KEYS)
     name = string(fields["name"], "a tensor's name")
     try:
@@ -119,8 +127,8 @@ def _tensor(row: object) -> TensorEntry:
             integer(size, "a dimension") for size in list_of(fields["shape"], "the shape")
         )
         digest = bytes32(fields["digest"], "the digest")
-    except strict_json.StrictJsonError as error:
-        raise MalformedManifest(f"{error}, in tensor {quoted(name)}") from None
+    except StrictJsonError as error:
+        raise StrictJsonError(f"{error}, in tensor {quoted(name)}") from None
     return TensorEntry(name, dtype, shape, digest, tensor_nbytes(name, dtype, shape))
 
 
@@ -130,12 +138,17 @@ def _file(row: object) -> FileEntry:
     try:
         size = integer(fields["size"], "the size")
         return FileEntry(path, size, bytes32(fields["sha256"], "the SHA-256"))
-    except strict_json.StrictJsonError as error:
-        raise MalformedManifest(f"{error}, in file {quoted(path)}") from None
+    except StrictJsonError as error:
+        raise StrictJsonError(f"{error}, in file {quoted(path)}") from None
 
 
-def _algorithm(value: object) -> DigestAlgorithm:
+def read_algorithm(value: object) -> DigestAlgorithm:
+    """Read the name of a digest algorithm.
+
+    Raises:
+        StrictJsonError: it is not known.
+    """
     if isinstance(value, str) and value in DigestAlgorithm.__members__:
         return DigestAlgorithm[value]
     known = " and ".join(DigestAlgorithm.__members__)
-    raise MalformedManifest(f"its digest algorithm is {quoted(value)}; known are {known}")
+    raise StrictJsonError(f"its digest algorithm is {quoted(value)}; known are {known}")

@@ -121,7 +121,7 @@ def check_weights(
         f" its identity is 0x{actual.weights.hex()}, not 0x{weights.hex()}"
     )
     if expected is not None and expected.weights == weights:
-        from .compare import compare, summarize
+        from .differences import compare, summarize
 
         sentence += f"; {summarize(compare(expected, actual))}"
     raise WeightsMismatch(f"{sentence}; get the file again from where it was registered")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from .digests import DigestAlgorithm
 from .entries import OPAQUE_PATH, FileEntry
 from .file_reader import FilePath, FileReader, Progress, digest_pieces
@@ -36,7 +34,7 @@ def load(path: FilePath, progress: Progress | None = None) -> tuple[bytes, Manif
         data = b"".join(map(bytes, meter.count(reader.pieces(0, reader.size))))
         reader.check_size()
         meter.finish()
-    return data, _manifest(len(data), hashlib.sha256(data).digest())
+    return data, _manifest(len(data), digest_pieces([memoryview(data)], DigestAlgorithm.SHA256))
 
 
 def _manifest(size: int, sha256: bytes) -> Manifest:

@@ -32,7 +32,7 @@ _LONG_BYTES: Final = 1 << 16
 _METADATA_KEY: Final = "__metadata__"
 _POSITION: Final = attrgetter("start", "nbytes")
 _SIZE: Final = rb"(?:0|[1-9][0-9]{0,17})"
-_USUAL_TENSOR: Final = re.compile(
+_USUAL_TENSOR: Final = (
     rb'"([^"\\\x00-\x1f]*)":\{"dtype":"([A-Z0-9_]+)",'
     rb'"shape":\[((?:%b(?:,%b)*)?)\],"data_offsets":\[(%b),(%b)\]\}' % (4 * (_SIZE,))
 )
@@ -151,7 +151,7 @@ def _usual_document(raw: bytes) -> dict[str, object] | None:
 
     None if it has any other, or a fault: then it is for the JSON parser to read, or to refuse.
     """
-    parts = _USUAL_TENSOR.split(raw.rstrip(b" "))
+    parts = re.split(_USUAL_TENSOR, raw.rstrip(b" "))
     before = parts.pop(0)
     if not parts or not set(parts[5:-1:6]) <= {b","} or parts[-1] != b"}":
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .entries import TensorEntry
@@ -41,8 +40,7 @@ class ModelFile(NamedTuple):
     """In bytes, when it was found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A loaded tensor: ``data`` holds its contiguous little-endian bytes, and may be written to."""
 
     dtype: str

@@ -152,9 +152,8 @@ def _state_dict(where: str, root: object, key: str | None) -> dict[str, StoredTe
     if key is not None:
         if key in entries and isinstance(entries[key], dict):
             return _tensors(where, entries[key])
-        raise AmbiguousModel(
-            f"{where} has no state dict {quoted(key)}; it has {_listed(found) or 'none'}"
-        )
+        others = f"those in it are {_listed(found)}" if found else "leave the key out"
+        raise AmbiguousModel(f"{where} has no state dict {quoted(key)}; {others}")
     if any(map(_is_tensor, entries.values())):
         if found:
             raise AmbiguousModel(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from ml.artifact import FileEntry, TensorEntry
+
+Entry = TypeVar("Entry", TensorEntry, FileEntry)
 
 Tensors = Mapping[str, tuple[str, list[int], bytes]]
 """Name to dtype, shape and bytes, in the order in which the bytes are laid out."""
@@ -51,3 +55,8 @@ def write(folder: Path, data: bytes, name: str = "model.safetensors") -> Path:
     path = folder / name
     path.write_bytes(data)
     return path
+
+
+def changed(entry: Entry, **fields: object) -> Entry:
+    """An entry with other fields, checked as every new one."""
+    return type(entry)(**{**entry._asdict(), **fields})

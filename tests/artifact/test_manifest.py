@@ -19,6 +19,8 @@ from ml.artifact import (
     UnknownTensor,
 )
 
+from .builders import changed
+
 DIGEST = hashlib.sha256(b"digest").digest()
 WEIGHT = TensorEntry("fc.weight", "F32", (2, 3), DIGEST, 24)
 BIAS = TensorEntry("fc.bias", "BF16", (3,), hashlib.sha256(b"bias").digest(), 6)
@@ -64,8 +66,8 @@ def test_order_of_entries_does_not_matter() -> None:
     ],
 )
 def test_any_field_of_a_tensor_changes_the_weights(change: dict[str, object]) -> None:
-    changed = dataclasses.replace(WEIGHT, **change)
-    assert Manifest((changed, BIAS), (CONFIG,)).weights != MODEL.weights
+    other = changed(WEIGHT, **change)
+    assert Manifest((other, BIAS), (CONFIG,)).weights != MODEL.weights
 
 
 def test_digest_algorithm_changes_the_weights() -> None:
@@ -110,7 +112,7 @@ def test_unknown_tensor_suggests_the_closest_name() -> None:
 
 def test_name_that_occurs_twice_is_refused() -> None:
     with pytest.raises(InvalidEntry, match=r"tensor 'fc\.bias' occurs twice"):
-        Manifest((BIAS, WEIGHT, dataclasses.replace(BIAS, digest=bytes(32))))
+        Manifest((BIAS, WEIGHT, changed(BIAS, digest=bytes(32))))
 
 
 def test_opaque_file_with_something_beside_it_is_refused() -> None:
@@ -134,12 +136,12 @@ def test_elements_that_do_not_fill_bytes_are_refused(dtype: str, shape: tuple[in
 
 def test_size_that_contradicts_the_shape_is_refused() -> None:
     with pytest.raises(InvalidEntry, match="has 24 bytes, not 23"):
-        dataclasses.replace(WEIGHT, nbytes=23)
+        changed(WEIGHT, nbytes=23)
 
 
 def test_digest_of_another_size_is_refused() -> None:
     with pytest.raises(InvalidEntry, match="31 bytes"):
-        dataclasses.replace(WEIGHT, digest=bytes(31))
+        changed(WEIGHT, digest=bytes(31))
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../b", "a//b", "./a", "a\\b", "a\0"])

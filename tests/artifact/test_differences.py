@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from ml.artifact import (
@@ -15,13 +13,14 @@ from ml.artifact import (
     TensorEntry,
     compare,
 )
-from ml.artifact.compare import summarize
+from ml.artifact.differences import summarize
 
+from .builders import changed
 from .test_manifest import BIAS, CONFIG, MODEL, WEIGHT
 
 
 def with_tensors(*tensors: TensorEntry) -> Manifest:
-    return dataclasses.replace(MODEL, tensors=tensors)
+    return Manifest(tensors, MODEL.files)
 
 
 def kinds(actual: Manifest) -> list[tuple[DifferenceKind, str]]:
@@ -43,12 +42,12 @@ def test_equal_models_do_not_differ() -> None:
     ],
 )
 def test_difference_of_one_tensor_is_named(change: dict[str, object], kind: DifferenceKind) -> None:
-    changed = dataclasses.replace(WEIGHT, **change)
-    assert kinds(with_tensors(BIAS, changed)) == [(kind, "fc.weight")]
+    other = changed(WEIGHT, **change)
+    assert kinds(with_tensors(BIAS, other)) == [(kind, "fc.weight")]
 
 
 def test_renamed_tensor_is_missing_and_added() -> None:
-    renamed = dataclasses.replace(WEIGHT, name="dense.weight")
+    renamed = changed(WEIGHT, name="dense.weight")
     assert kinds(with_tensors(BIAS, renamed)) == [
         (DifferenceKind.ADDED, "dense.weight"),
         (DifferenceKind.MISSING, "fc.weight"),
@@ -56,8 +55,8 @@ def test_renamed_tensor_is_missing_and_added() -> None:
 
 
 def test_difference_of_a_file_is_named() -> None:
-    changed = dataclasses.replace(MODEL, files=(dataclasses.replace(CONFIG, size=1),))
-    assert [str(d) for d in compare(MODEL, changed)] == ["file 'config/model.json' changed"]
+    other = Manifest(MODEL.tensors, (changed(CONFIG, size=1),))
+    assert [str(d) for d in compare(MODEL, other)] == ["file 'config/model.json' changed"]
 
 
 def test_difference_of_an_opaque_file_has_no_name() -> None:
@@ -74,7 +73,7 @@ def test_opaque_file_in_place_of_tensors_differs_in_everything() -> None:
 
 
 def test_manifests_of_different_algorithms_are_not_compared() -> None:
-    other = dataclasses.replace(MODEL, digest_algorithm=DigestAlgorithm.SHA256)
+    other = Manifest(MODEL.tensors, MODEL.files, DigestAlgorithm.SHA256)
     with pytest.raises(ArtifactError, match="cannot compare BLAKE3 digests with SHA256 ones"):
         compare(MODEL, other)
 
