@@ -23,8 +23,8 @@ KINDS = [kind for kind in RecordKind if kind]
 UPDATES = [about(RecordKind.CLIENT_UPDATE, digest_of(n), n + 1, f"client {n}") for n in range(9)]
 
 
-@pytest.fixture(scope="module")
-def log(project: Any, cast: Cast, batch: Calls) -> ProvenanceLog:
+@pytest.fixture
+def log(project: Any, cast: Cast) -> ProvenanceLog:
     return deploy(project, cast.deployer)
 
 
