@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ape
 import pytest
 from ape.api import ReceiptAPI
 from ape_test import LocalProvider
@@ -57,14 +58,20 @@ def cast(accounts: Any) -> Cast:
 
 
 @pytest.fixture(scope="session")
-def registry(project: Any, cast: Cast) -> ModelRegistry:
+def caller(project: Any, cast: Cast) -> Any:
+    return cast.deployer.deploy(project.BatchCaller)
+
+
+@pytest.fixture(scope="session")
+def registry(project: Any, cast: Cast, caller: Any) -> ModelRegistry:
+    """Deployed after the caller: Ape plays again what ran before a fixture of the session."""
     contract = cast.deployer.deploy(project.ModelRegistry)
     return ModelRegistry(contract, contract.creation_metadata.receipt.block_number)
 
 
-@pytest.fixture(scope="session")
-def batch(project: Any, cast: Cast, registry: ModelRegistry) -> Batch:
-    return Batch(cast.deployer.deploy(project.BatchCaller), registry)
+@ape.fixture(scope="session", chain_isolation=False)
+def batch(caller: Any, registry: ModelRegistry) -> Batch:
+    return Batch(caller, registry)
 
 
 @pytest.fixture

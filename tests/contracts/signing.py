@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -83,3 +83,15 @@ def ring(name: str, count: int) -> list[Key]:
 def ascending(signers: Sequence[Any]) -> list[Any]:
     """Signers in the order in which the registry takes their signatures."""
     return sorted(signers, key=lambda signer: int(signer.address, 16))
+
+
+LOWEST_HIGH_S: Final = ORDER // 2 + 1
+SPOILT: Final[dict[str, Callable[[Signature], Signature]]] = {
+    "s in the upper half": lambda true: replace(true, vs=LOWEST_HIGH_S.to_bytes(32, "big")),
+    "zero r": lambda true: replace(true, r=bytes(32)),
+    "r beyond the group": lambda true: replace(true, r=ORDER.to_bytes(32, "big")),
+    "zero s": lambda true: replace(true, vs=bytes(32)),
+    "all zero": lambda _: Signature(bytes(32), bytes(32)),
+    "all ones": lambda _: Signature(b"\xff" * 32, b"\xff" * 32),
+}
+"""What makes of a signature one that nobody can have made."""

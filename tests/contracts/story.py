@@ -232,6 +232,10 @@ class Story:
     def set_policy(self, policy: Policy) -> Receipt:
         return self.registry.set_policy(self.id, policy, sender=self.cast.admin)
 
+    def announce(self, registry: str, successor: bytes) -> Receipt:
+        admin = self.cast.admin
+        return self.registry.announce_successor(self.id, registry, successor, sender=admin)
+
     def enrol(self, index: int, client: str | None = None, dataset: bytes = bytes(32)) -> Receipt:
         client = client or self.cast.client.address
         return self.registry.enrol_client(self.id, index, client, dataset, sender=self.cast.admin)
@@ -249,6 +253,19 @@ def refused(name: str, **values: Any) -> Iterator[None]:
     with pytest.raises(ContractRefused) as caught:
         yield
     assert (caught.value.name, caught.value.values) == (name, values)
+
+
+@contextmanager
+def refused_as_anothers() -> Iterator[None]:
+    """Expect what a signature of something else comes to: of somebody's whom nobody appointed."""
+    with pytest.raises(ContractRefused) as caught:
+        yield
+    assert caught.value.name in ("AccessControlUnauthorizedAccount", "InvalidSignature")
+
+
+def flipped(data: bytes, place: int = 0) -> bytes:
+    """The same bytes but for one bit."""
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
 def lineage(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ml.chain.registry import NO_ACCOUNT
 from ml.chain.types import CompletionReason, ModelState, Policy, Status
 from tests.chain.plays import ppm
 
@@ -356,3 +357,42 @@ def test_change_of_policy_is_refused_while_a_version_waits(story: Story) -> None
     story.register()
     with refused("VersionsWait", modelId=story.id, waiting=1):
         story.set_policy(Policy(patience=1))
+
+
+# --- Successor ------------------------------------------------------------------------------------
+
+SUCCESSOR = b"successor".ljust(31, b"s") + b"\0"
+
+
+def test_successor_is_announced_and_stops_nothing(story: Story) -> None:
+    story.play(90)
+    before, registry = story.model, story.cast.stranger.address
+    assert story.log(story.announce(registry, SUCCESSOR)) == [
+        (
+            "SuccessorAnnounced",
+            {
+                "modelId": story.id,
+                "registry": registry,
+                "successorId": SUCCESSOR,
+                "by": story.cast.admin.address,
+            },
+        )
+    ]
+    after = story.model
+    assert after == replace(before, head=after.head)
+    assert after.head != before.head
+    story.play(91)
+
+
+def test_successor_may_be_announced_again_and_of_a_completed_model(story: Story) -> None:
+    story.complete()
+    heads = {story.model.head}
+    for successor in (SUCCESSOR, SUCCESSOR, bytes(32)):
+        story.announce(story.registry.address, successor)
+        heads.add(story.model.head)
+    assert len(heads) == 4
+
+
+def test_successor_without_a_registry_is_refused(story: Story) -> None:
+    with refused("SuccessorIsZero", modelId=story.id):
+        story.announce(NO_ACCOUNT, SUCCESSOR)

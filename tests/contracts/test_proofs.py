@@ -13,7 +13,7 @@ from ml.chain.registry import ModelRegistry
 from ml.chain.types import Status
 from tests.artifact.builders import SMALL, Tensors, file_bytes, write
 
-from .story import Cast, Story, ask, refused
+from .story import Cast, Story, ask, flipped, refused
 
 METADATA = '{"seed": 7}'
 
@@ -48,10 +48,6 @@ def test_version_has_its_weights_and_details(story: Story, small: Manifest) -> N
     weights, details = story.said[1]
     assert weights == small.weights
     assert story.registry.verify_weights(story.id, 1, weights, details)
-
-
-def flipped(data: bytes, place: int = 0) -> bytes:
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
 @pytest.mark.parametrize("place", [0, 15, 31])

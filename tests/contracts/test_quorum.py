@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -31,8 +30,29 @@ from tests.chain.plays import ppm
 
 from .batch import Batch, Outcome, encode
 from .mirror import policy_values
-from .signing import ORDER, PARITY, Key, ascending, compact, key, key_that_signs, ring
-from .story import FOREVER, TEST_SET, Cast, Story, ask, refused, weights_of
+from .signing import (
+    LOWEST_HIGH_S,
+    ORDER,
+    PARITY,
+    SPOILT,
+    Key,
+    ascending,
+    compact,
+    key,
+    key_that_signs,
+    ring,
+)
+from .story import (
+    FOREVER,
+    TEST_SET,
+    Cast,
+    Story,
+    ask,
+    flipped,
+    refused,
+    refused_as_anothers,
+    weights_of,
+)
 
 Create = Callable[..., Story]
 METRICS = '{"loss": 0.31}'
@@ -271,26 +291,7 @@ def test_signer_who_holds_trainer_is_refused_where_independence_is_asked(create:
     assert story.validate_by_quorum(story.evaluation(), given)[0] is Verdict.FIRST_BEST
 
 
-@contextmanager
-def refused_as_anothers() -> Iterator[None]:
-    """Expect what a signature of something else comes to: of somebody's whom nobody appointed."""
-    with pytest.raises(ContractRefused) as caught:
-        yield
-    assert caught.value.name in ("AccessControlUnauthorizedAccount", "InvalidSignature")
-
-
 # --- Signatures that are none ---------------------------------------------------------------------
-
-
-LOWEST_HIGH_S = ORDER // 2 + 1
-SPOILT: dict[str, Callable[[Signature], Signature]] = {
-    "s in the upper half": lambda true: replace(true, vs=LOWEST_HIGH_S.to_bytes(32, "big")),
-    "zero r": lambda true: replace(true, r=bytes(32)),
-    "r beyond the group": lambda true: replace(true, r=ORDER.to_bytes(32, "big")),
-    "zero s": lambda true: replace(true, vs=bytes(32)),
-    "all zero": lambda _: Signature(bytes(32), bytes(32)),
-    "all ones": lambda _: Signature(b"\xff" * 32, b"\xff" * 32),
-}
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
@@ -334,10 +335,6 @@ def test_flipped_bit_of_a_signature_makes_it_another_ones_or_none(
 
 
 # --- What was signed, and for where ---------------------------------------------------------------
-
-
-def flipped(data: bytes) -> bytes:
-    return bytes([data[0] ^ 1]) + data[1:]
 
 
 OTHERWISE: dict[str, Callable[[Evaluation], Evaluation]] = {

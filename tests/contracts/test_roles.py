@@ -35,6 +35,12 @@ ACTS: dict[str, tuple[Role, Act]] = {
     ),
     "reopen": (Role.ADMIN, lambda s, by: s.registry.reopen(s.id, "", sender=by)),
     "set policy": (Role.ADMIN, lambda s, by: s.registry.set_policy(s.id, Policy(), sender=by)),
+    "announce a successor": (
+        Role.ADMIN,
+        lambda s, by: s.registry.announce_successor(
+            s.id, s.registry.address, weights_of(1), sender=by
+        ),
+    ),
     "enrol": (
         Role.ADMIN,
         lambda s, by: s.registry.enrol_client(s.id, 1, s.cast.client.address, bytes(32), sender=by),

@@ -13,7 +13,7 @@ from ml.chain.records import Role, Version
 from ml.chain.types import MAX_PPM, CompletionReason, ModelState, Policy, Status, Verdict
 from tests.chain.plays import ppm
 
-from .story import TEST_SET, Story, refused, weights_of
+from .story import TEST_SET, Story, flipped, refused, weights_of
 
 Create = Callable[..., Story]
 METRICS = '{"loss": 0.31, "f1": [0.9, 0.8]}'
@@ -189,8 +189,7 @@ def test_evaluation_of_anything_else_than_what_was_registered_is_refused(
 ) -> None:
     story.register()
     true = story.evaluation()
-    flipped = bytes([getattr(true, part)[0], getattr(true, part)[1] ^ 1]) + getattr(true, part)[2:]
-    false = replace(true, **{part: flipped})
+    false = replace(true, **{part: flipped(getattr(true, part))})
     stated = commitment(false.test_set, false.weights, false.details)
     recorded = commitment(TEST_SET, *story.said[1])[:25]
     with refused("CommitmentMismatch", version=1, recorded=recorded, stated=stated):
