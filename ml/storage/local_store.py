@@ -31,6 +31,9 @@ class LocalStore(Store):
         self.root = root
         self._folder = Folder(root)
 
+    def __str__(self) -> str:
+        return str(self.root)
+
     @property
     def sidecars(self) -> LocalSidecars:
         """The sidecars beside the objects."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ml.storage.model_files import ModelFiles
 from tests.artifact.builders import SMALL, file_bytes, write
+
+from .ipfs_node import running_node
 
 
 @pytest.fixture
@@ -28,3 +31,10 @@ def flip_last_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
+
+
+@pytest.fixture(scope="session")
+def ipfs_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The RPC's port of a real IPFS node, one for all tests of a process."""
+    with running_node(tmp_path_factory.mktemp("ipfs") / "repository") as port:
+        yield port

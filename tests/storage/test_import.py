@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 HEAVY = {"torch", "ape", "web3", "eth_abi", "pydantic", "httpx", "requests", "ml.chain"}
+NETWORKED = {"ipfs", "kubo"}
 MODULES = sorted(
     f"ml.storage.{path.stem}"
     for path in (Path(__file__).parents[2] / "ml" / "storage").glob("[a-z]*.py")
+    if path.stem not in NETWORKED
 )
 
 
