@@ -189,6 +189,7 @@ class Registry(RuleBasedStateMachine):
         )
 
 
+@pytest.mark.anvil_only
 def test_contract_and_python_stay_in_step_through_any_sequence_of_transactions(
     registry: ModelRegistry, cast: Cast
 ) -> None:
