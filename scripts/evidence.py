@@ -1,4 +1,4 @@
-"""Put on record what a validator or a trainer signed against the truth."""
+"""Put on record what validators and clients signed against a validator or a trainer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts._cli import Ui, command, command_group
 
 @command_group("ape run evidence equivocation mnist first.json second.json")
 def cli() -> None:
-    """Prove that a validator contradicted himself, or that a trainer hid a client. Anyone may."""
+    """Prove that a validator signed a contradiction, or that a trainer hid a client. Anyone may."""
 
 
 @command(
@@ -40,8 +40,9 @@ def equivocation(ui: Ui, model: str, first: Path, second: Path) -> None:
         sender = ui.account(session, Role.OPERATOR)
         receipt = evidence.report_equivocation(registry, one, other, sender=sender)
         ui.say(
-            f"It is on record that {one.signer} contradicted himself about"
-            f" v{one.evaluation.version} of {named.name} (block {receipt.block})."
+            f"It is on record that {one.signer} signed two evaluations of"
+            f" v{one.evaluation.version} of {named.name} that contradict each other"
+            f" (block {receipt.block})."
         )
         ui.result(
             {
@@ -63,8 +64,8 @@ def equivocation(ui: Ui, model: str, first: Path, second: Path) -> None:
 def update(ui: Ui, model: str, version: int, file: Path) -> None:
     """Prove that VERSION of MODEL was made of the client's update in FILE.
 
-    Where its registrar did not name the client as a contributor, that is put on record. Where he
-    did, nothing is sent.
+    Where its registrar did not name the client as a contributor, that is put on record; else
+    nothing is sent.
     """
     from ml.chain import evidence, models, verification
     from ml.chain.records import Role

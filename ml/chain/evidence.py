@@ -45,8 +45,8 @@ class Equivocation:
         """As a person reads it."""
         one, other = map(_said, (self.first, self.second))
         return (
-            f"{self.by} proved that {self.validator} contradicted himself about v{self.version}:"
-            f" {one}, and {other}"
+            f"{self.by} proved that {self.validator} signed two evaluations of v{self.version} that"
+            f" contradict each other: {one}, and {other}"
         )
 
 

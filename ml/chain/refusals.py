@@ -133,7 +133,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         " disagree."
     ),
     "EquivocationAlreadyRecorded": lambda v: (
-        f"that {v['validator']} contradicted himself, about version {v['version']}, is on record."
+        f"that {v['validator']} signed a contradiction, about version {v['version']}, is on record."
     ),
     "ClientMismatch": lambda v: (
         f"client {v['index']} is {v['client']}, and {v['signer']} signed the update: check what was"

@@ -306,7 +306,7 @@ class ModelRegistry(DeployedContract):
         return None if address == NO_ACCOUNT else address
 
     def equivocation_of(self, model: bytes, validator: str) -> int:
-        """The version about which a validator contradicted himself on record, 0 if none."""
+        """The version about which a validator signed a contradiction on record, 0 if none."""
         return int(self._call("equivocationOf", model, validator))
 
     def hidden_clients(self, model: bytes, number: int) -> int:

@@ -1,4 +1,4 @@
-"""What a validator's machine has signed: a folder of files, so that nobody contradicts himself.
+"""What a validator's machine has signed: a folder of files, so that it signs no contradiction.
 
 Two evaluations of the same content with different results, signed by one validator, are an
 equivocation, which anyone may put on record for good. The folder is the memory that keeps an honest
@@ -71,11 +71,17 @@ class SignedBefore:
         return path
 
     def _path(self, domain: Domain, model: bytes, evaluation: Evaluation, signer: str) -> Path:
-        """One place for all evaluations of one content by one signer, whatever they say of it."""
+        """One place for all evaluations of one content by one signer, whatever they say of it.
+
+        Its name is for people: the model, the version, the signer. What tells contents apart is the
+        key at its end.
+        """
         content = replace(evaluation, accuracy=0, training_accuracy=0, accepted=False)
         struct = evaluation_hash(model, content, bytes(32), 0)
-        key = keccak256(domain.separator + struct + bytes.fromhex(signer[2:])).hex()[:_KEY_DIGITS]
-        return self.folder / f"v{evaluation.version}-{signer[: 2 + _SHORT]}-{key}.json"
+        key = keccak256(domain.separator + struct + signer.encode()).hex()[:_KEY_DIGITS]
+        who = signer.removeprefix("0x")[:_SHORT]
+        what = f"{model.hex()[:_SHORT]}-v{evaluation.version}"
+        return self.folder / f"{what}-{who}-{key}.json"
 
 
 def default_folder() -> Path:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_account import Account
 
-from ml.artifact.merkle import MerkleTree
 from ml.chain import events, evidence, history, verification
-from ml.chain.commitment import update_leaf
-from ml.chain.events import Registered
 from ml.chain.evidence import Equivocation, Evidence, HiddenClient
-from ml.chain.records import Update
 from ml.chain.refusals import ContractRefused
 from ml.chain.registry import ModelRegistry
-from ml.chain.signed_files import UpdateFile
 from ml.chain.signing import Domain, sign, update_hash
 from ml.errors import ModelproofError, NotVerified
-from tests.contracts.story import Cast, Story, weights_of
+from tests.contracts.story import Story, weights_of
 
+from .federation import CLIENTS, Federation
 from .lying_node import Lie, LyingNode, with_topic, without
 from .panel import Panel, account
-
-CLIENTS = {index: Account.from_key(bytes([index + 1]) * 32) for index in (0, 3)}
-NAMED = 1 << 0
-"""The contributors whom the trainer admits: client 0, and not client 3."""
 
 
 @pytest.fixture(scope="module")
 def panel(shared: ModelRegistry) -> Panel:
-    """One of whose validators has contradicted himself on record; v1 waits."""
+    """One of whose validators has signed a contradiction that is on record; v1 waits."""
     panel = Panel.begin(shared)
     one, other = panel.file(liar_of(panel), 900_000), panel.file(liar_of(panel), 910_000)
     evidence.report_equivocation(shared, one, other, sender=account(9))
@@ -40,43 +31,6 @@ def panel(shared: ModelRegistry) -> Panel:
 
 def liar_of(panel: Panel) -> Any:
     return panel.validators[0]
-
-
-@dataclass
-class Federation:
-    """A federated model, v1 of which was made of the updates of clients 0 and 3."""
-
-    story: Story
-    files: dict[int, UpdateFile]
-
-    @classmethod
-    def begin(cls, registry: ModelRegistry) -> Federation:
-        story = Story.begin(registry, Cast(*map(account, range(len(Cast._fields)))))
-        domain = Domain(registry.chain_id, registry.address)
-        files = {}
-        for index, client in CLIENTS.items():
-            story.enrol(index, client.address)
-            update = Update(0, 1, 0, bytes([index]) * 32, 600)
-            signature = sign(client, domain, update_hash(story.id, update))
-            files[index] = UpdateFile(
-                domain, story.id, update, index, client.address, signature, ()
-            )
-        leaves = {index: leaf_of(file) for index, file in files.items()}
-        tree = MerkleTree(list(leaves.values()))
-        proved = {
-            index: replace(file, proof=tuple(tree.proof(leaves[index])))
-            for index, file in files.items()
-        }
-        story.register(updates=tree.root, contributors=NAMED)
-        return cls(story, proved)
-
-    @property
-    def record(self) -> Registered:
-        return verification.by_number(self.story.registry, self.story.id, 1).registered
-
-
-def leaf_of(file: UpdateFile) -> bytes:
-    return update_leaf(file.client, update_hash(file.model, file.update), file.signature)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +64,8 @@ def test_contradiction_is_told_in_a_sentence(panel: Panel) -> None:
         one.sentence for one in history.read(panel.story.registry, panel.story.id).happenings
     ]
     assert sentences[-1] == (
-        f"{account(9).address} proved that {liar_of(panel).address} contradicted himself about v1:"
-        " 90.00 %, and 91.00 %"
+        f"{account(9).address} proved that {liar_of(panel).address} signed two evaluations of v1"
+        " that contradict each other: 90.00 %, and 91.00 %"
     )
 
 
@@ -123,7 +77,7 @@ def test_evidence_leaves_the_model_and_its_head_alone(shared: ModelRegistry) -> 
     assert panel.story.model == before
 
 
-def test_version_says_that_its_validator_has_contradicted_himself(shared: ModelRegistry) -> None:
+def test_version_says_that_its_validator_has_signed_a_contradiction(shared: ModelRegistry) -> None:
     panel = Panel.begin(shared, quorum=1)
     story, liar = panel.story, panel.story.cast.validator
     story.validate()
@@ -182,7 +136,9 @@ def test_forged_statement_is_found_out_before_anything_is_sent(
 
 def test_contradiction_is_recorded_once(shared: ModelRegistry, panel: Panel) -> None:
     one, other = panel.file(liar_of(panel), 1), panel.file(liar_of(panel), 2)
-    with pytest.raises(ContractRefused, match="contradicted himself, about version 1, is on rec"):
+    with pytest.raises(
+        ContractRefused, match="signed a contradiction, about version 1, is on record"
+    ):
         evidence.report_equivocation(shared, one, other, sender=account(9))
 
 

@@ -115,7 +115,7 @@ def test_later_deadline_takes_the_place_of_an_earlier_one(
         (replace(MEASURED, accepted=False), "not accepted"),
     ],
 )
-def test_validator_is_kept_from_contradicting_himself(
+def test_validator_is_kept_from_signing_a_contradiction(
     panel: Panel, before: SignedBefore, other: Measured, says: str
 ) -> None:
     first, path = signed(panel, before)

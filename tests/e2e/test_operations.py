@@ -20,8 +20,10 @@ from ml.chain.policy import PRESETS
 from ml.chain.records import Model, Role
 from ml.chain.registry import NO_ACCOUNT
 from ml.chain.session import connect
+from ml.chain.signed_files import dump_update
 from ml.chain.types import CompletionReason, Status
 from scripts import roles
+from tests.chain.federation import Federation
 from tests.chain.places import kept_apart, network_at
 
 from .shell import APE, ROOT, TIMEOUT_S, ApeRun
@@ -257,6 +259,21 @@ def test_successor_is_announced_and_found(chain: Chain, run: Run) -> None:
     assert "is not a model's id" in run("successor", "outgrown", there, "new", exit_code=2)
     run("successor", "outgrown", there, model)
     assert run("status", "outgrown")["successor"] == {"registry": there, "model": model}
+
+
+# --- Evidence -------------------------------------------------------------------------------------
+
+
+def test_client_whom_a_trainer_hid_is_put_on_record(chain: Chain, run: Run, tmp_path: Path) -> None:
+    with kept_apart(chain.home), connect(chain.network) as session:
+        told = Federation.begin(session.registry())
+    for index, hidden in ((0, False), (3, True)):
+        file = tmp_path / f"update of client {index}.json"
+        file.write_text(dump_update(told.files[index]))
+        said = run("evidence", "update", told.story.name, "1", file)
+        assert (said["index"], said["hidden"], "transaction" in said) == (index, hidden, hidden)
+    (proved,) = run("status", told.story.name)["evidence"]["hidden_clients"]
+    assert (proved["version"], proved["client"]) == (1, told.files[3].client)
 
 
 # --- Policy ---------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_one_validator_alone_is_refused(run: Run, model: str, artifacts: tuple[s
     assert refused.startswith("the policy of flowers asks for 2 validators: each signs with")
 
 
-def test_validator_is_kept_from_contradicting_himself(
+def test_validator_is_kept_from_signing_a_contradiction(
     run: Run, model: str, files: dict[str, Path], tmp_path: Path
 ) -> None:
     metrics = tmp_path / "metrics.json"
@@ -149,4 +149,4 @@ def test_contradiction_across_machines_is_put_on_record_by_anyone(
     report = ("evidence", "equivocation", "disputed", *signed, "--account", "test:9")
     assert run(*report)["validator"] == address("test:2")
     shown = ape_run("status", "disputed").stdout
-    assert f"Evidence: {address('test:9')} proved that {address('test:2')} contradicted" in shown
+    assert f"Evidence: {address('test:9')} proved that {address('test:2')} signed two" in shown
