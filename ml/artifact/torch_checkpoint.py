@@ -43,10 +43,15 @@ MAX_REPETITION: Final = 8
 _FREE_BYTES: Final = 1 << 20
 _OTHER_ITEMSIZES: Final = {"complex128": 16, "complex32": 4, "qint8": 1, "quint8": 1, "qint32": 4}
 _PICKLE: Final = "data.pkl"
-_MEMBERS: Final = re.compile(
-    r"data\.pkl|data/[^/]+|version|byteorder"
-    r"|\.format_version|\.storage_alignment|\.data/serialization_id"
+_STORAGE: Final = re.compile(r"data/[^/]+")
+_NOTES: Final = (
+    "version",
+    "byteorder",
+    ".format_version",
+    ".storage_alignment",
+    ".data/serialization_id",
 )
+_MAX_NOTE_BYTES: Final = 1024
 
 
 def read_spans(reader: FileReader, file: int = 0, key: str | None = None) -> list[TensorSpan]:
@@ -67,7 +72,7 @@ def read_spans(reader: FileReader, file: int = 0, key: str | None = None) -> lis
     where = quoted_path(reader.path)
     try:
         members = _members(reader)
-        root, storages = torch_pickle.load(_small_member(reader, members[_PICKLE]))
+        root, storages = torch_pickle.load(_checked(reader, members[_PICKLE], MAX_PICKLE_BYTES))
         _check_storages(storages, members)
         starts = {storage: members[_storage_name(storage)].start for storage in storages}
         tensors = _state_dict(where, root, key)
@@ -77,7 +82,7 @@ def read_spans(reader: FileReader, file: int = 0, key: str | None = None) -> lis
         raise MalformedFile(reader.path, str(error), "torch checkpoint") from None
     except torch_pickle.ForbiddenError as error:
         raise UnsafePickle(
-            f"{where} is refused: its pickle asks for {quoted(error)}, which no"
+            f"{where} is refused: its pickle asks for {error}, which no"
             " state dict needs; nothing of it was run: save model.state_dict() alone"
         ) from None
     return sorted(spans, key=_place)
@@ -90,28 +95,27 @@ def _members(reader: FileReader) -> dict[str, Member]:
     members = {member.name.partition("/")[2]: member for member in found}
     if len(folders) != 1 or _PICKLE not in members:
         raise InvalidEntry("it has no folder with a data.pkl")
-    for name in members:
-        if not _MEMBERS.fullmatch(name):
+    for name, member in members.items():
+        if name in _NOTES:
+            note = _checked(reader, member, _MAX_NOTE_BYTES)
+            if name == "byteorder" and note != b"little":
+                raise UnsupportedFormat(
+                    f"{quoted_path(reader.path)} was not saved on a little-endian machine;"
+                    " load it in torch on one that is, and save it again"
+                )
+        elif name != _PICKLE and not _STORAGE.fullmatch(name):
             raise InvalidEntry(f"it has the member {quoted(name)}, which checkpoints have not")
-    order = members.get("byteorder")
-    if order is not None and _small_member(reader, order) != b"little":
-        raise UnsupportedFormat(
-            f"{quoted_path(reader.path)} was not saved on a little-endian machine; load it in torch"
-            " on one that is, and save it again"
-        )
     return members
 
 
-def _small_member(reader: FileReader, member: Member) -> bytes:
-    """Read a member that is not a storage.
+def _checked(reader: FileReader, member: Member, limit: int) -> bytes:
+    """Read a member that is not a storage, and check its checksum.
 
-    The checksum of a storage is not looked at, here as in torch, which may leave it out: a digest
-    follows that tells more.
+    That of a storage is not looked at, here as in torch, which may be told to leave it out: a
+    digest follows that tells more.
     """
-    if member.size > MAX_PICKLE_BYTES:
-        raise InvalidEntry(
-            f"its {quoted(member.name)} has {member.size} bytes, more than {MAX_PICKLE_BYTES}"
-        )
+    if member.size > limit:
+        raise InvalidEntry(f"its {quoted(member.name)} has {member.size} bytes, more than {limit}")
     data = reader.read(member.start, member.start + member.size)
     if zlib.crc32(data) != member.crc32:
         raise InvalidEntry(f"its {quoted(member.name)} does not have the checksum that it states")

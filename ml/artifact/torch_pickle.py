@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
+from .errors import quoted
 from .torch_names import NAMES, PickleError, Storage, StorageType, size
 
 MAX_INSTRUCTIONS: Final = 10_000_000
@@ -231,7 +232,7 @@ def _stack_global(machine: _Machine) -> None:
 def _named(module: str, name: str) -> object:
     found = NAMES.get((module, name))
     if found is None:
-        raise ForbiddenError(f"{module}.{name}")
+        raise ForbiddenError(quoted(f"{module}.{name}"))
     return found
 
 
@@ -272,6 +273,7 @@ _INSTRUCTIONS: Final[dict[int, Callable[[_Machine], None]]] = {
         b")": _constant(()),
         b"]": _empty(list),
         b"}": _empty(dict),
+        b"\x8f": _empty(list),  # a set, as the list of what is in it
         b"(": lambda machine: machine.marks.append(len(machine.stack)),
         b"K": _integer(_U8),
         b"M": _integer(_U16),
@@ -290,6 +292,7 @@ _INSTRUCTIONS: Final[dict[int, Callable[[_Machine], None]]] = {
         b"\x87": _tuple(3),
         b"a": _append,
         b"e": _appends,
+        b"\x90": _appends,
         b"s": _set_item,
         b"u": _set_items,
         b"q": _put(_U8),

@@ -145,20 +145,21 @@ def _records(reader: FileReader, start: int, size: int) -> Iterator[_Record]:
             raise _malformed(reader, "its directory is cut off")
         fields = _CENTRAL.unpack_from(data, at)
         magic, _, _, flags, method, _, _, crc32, packed, unpacked = fields[:10]
-        name_bytes, extra_bytes, comment_bytes, disk, _, _, offset = fields[10:]
+        name_bytes, extra_bytes, comment_bytes, *elsewhere, offset = fields[10:]
         at += _CENTRAL.size
         name = data[at : at + name_bytes]
         extra = data[at + name_bytes : at + name_bytes + extra_bytes]
         at += name_bytes + extra_bytes
-        if magic != b"PK\1\2" or at > size or comment_bytes or disk:
-            raise _malformed(
-                reader, "its directory has an entry that is damaged, commented or elsewhere"
-            )
         if method != _STORED or flags & ~(_HAS_DESCRIPTOR | _IS_UTF8):
             raise _malformed(
                 reader,
                 f"its member {quoted(_text(name))} is compressed or encrypted, as TorchScript's may"
                 " be and a checkpoint's never is",
+            )
+        # On another disk, or with attributes: of a folder, for one.
+        if magic != b"PK\1\2" or at > size or comment_bytes or any(elsewhere):
+            raise _malformed(
+                reader, "its directory has an entry that is damaged, or says more than a file needs"
             )
         unpacked, packed, offset = _large(reader, extra, [unpacked, packed, offset])
         if packed != unpacked:
