@@ -64,7 +64,7 @@ def encode_chunk(base: Piece | None, new: Piece, item_bytes: int) -> tuple[Kind,
         written = [(Kind.PLAIN, _compress(_shuffle(bytes_new, item_bytes)))]
     else:
         change = bytes_new ^ np.frombuffer(base, np.uint8)
-        places = np.flatnonzero(change.reshape(-1, item_bytes).any(axis=1))
+        places = np.flatnonzero(change.view(f"u{item_bytes}"))
         if not places.size:
             return Kind.SAME, b""
         written = [(Kind.DENSE, _compress(_shuffle(change, item_bytes)))]
