@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
 from ape import project
@@ -166,5 +165,5 @@ def _tensor(registry: ModelRegistry, holders: Holders) -> int:
     details = line.evaluation(0).details
     if not registry.verify_tensor(line.id, 1, details, proof):
         raise AssertionError("the proof that is measured proves nothing")
-    arguments = (line.id, 1, details, astuple(proof.identity), tensor, proof.siblings)
+    arguments = (line.id, 1, details, tuple(proof.identity), tensor, proof.siblings)
     return gas(registry.contract, "verifyTensor", *arguments, sender=holders[Role.ADMIN])
