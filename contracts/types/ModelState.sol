@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
 import {CompletionReason, ModelKind, ModelView} from "./Records.sol";
 
 /// @dev The whole state of a model in one word, from the least significant bit:
@@ -128,10 +130,10 @@ library ModelStateLibrary {
     }
 
     function _count(ModelState s, uint256 offset, uint256 max) private pure returns (ModelState) {
-        if (_get(s, offset, max) == max) return s;
+        bool hasRoom = _get(s, offset, max) != max;
         unchecked {
-            // the field has room for one more, and so carries nothing into the next
-            return ModelState.wrap(ModelState.unwrap(s) + (1 << offset));
+            // where the field has room for one more, nothing is carried into the next
+            return ModelState.wrap(ModelState.unwrap(s) + (SafeCast.toUint(hasRoom) << offset));
         }
     }
 }
