@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from .file_reader import Progress
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _SHOWN_AFTER_S: Final = 1.0
 _REDRAWN_AFTER_S: Final = 0.1
@@ -17,27 +21,32 @@ _ERASE_LINE: Final = "\r\x1b[K"
 class ProgressBar:
     """Draws itself as bytes are done; a context manager that leaves an empty line behind."""
 
-    def __init__(self) -> None:
-        self._began = self._drawn = time.monotonic()
+    def __init__(
+        self, terminal: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin to count the seconds; ``terminal`` is standard error unless given."""
+        self._terminal: Final = terminal or sys.stderr
+        self._clock: Final = clock
+        self._began = self._drawn = clock()
         self._is_shown = False
 
     def __enter__(self) -> Progress | None:
         """Return what to report progress to; None where nobody would see it."""
-        return self._report if sys.stderr.isatty() else None
+        return self._report if self._terminal.isatty() else None
 
     def __exit__(self, *error: object) -> None:
         """Erase the bar."""
         if self._is_shown:
-            sys.stderr.write(_ERASE_LINE)
-            sys.stderr.flush()
+            self._terminal.write(_ERASE_LINE)
+            self._terminal.flush()
 
     def _report(self, done: int, total: int) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._began < _SHOWN_AFTER_S or now - self._drawn < _REDRAWN_AFTER_S:
             return
         self._drawn, self._is_shown = now, True
-        sys.stderr.write(_ERASE_LINE + bar(done, total, now - self._began))
-        sys.stderr.flush()
+        self._terminal.write(_ERASE_LINE + bar(done, total, now - self._began))
+        self._terminal.flush()
 
 
 def bar(done: int, total: int, elapsed_s: float) -> str:

@@ -70,3 +70,14 @@ def test_proofs_equal(compared: list[tuple[Manifest, dict[str, Any]]]) -> None:
             for tensor in manifest.tensors
         ]
         assert ours == theirs["proofs"]
+
+
+def test_multiproofs_equal(compared: list[tuple[Manifest, dict[str, Any]]]) -> None:
+    for manifest, theirs in compared:
+        ours = manifest.proof_of(tensor.name for tensor in manifest.tensors[::3])
+        assert ours.verify(manifest.weights)
+        assert {
+            "names": [tensor.name for tensor in ours.tensors],
+            "proof": ["0x" + sibling.hex() for sibling in ours.siblings],
+            "proofFlags": list(ours.flags),
+        } == theirs["multiproof"]
