@@ -15,6 +15,7 @@ from scripts._models import (
     test_set_root,
     validator_option,
 )
+from scripts._stores import keep_encrypted
 
 _SHOWN_NAMES = 5
 
@@ -43,6 +44,14 @@ _SHOWN_NAMES = 5
     help="The version that it was made from; any that passed in an open model, 0 for none."
     "  [default: current, or 0]",
 )
+@click.option(
+    "--store",
+    "places",
+    multiple=True,
+    metavar="PLACE",
+    help="Keep FILE encrypted too, for the keys at hand, and name the object on chain: a folder,"
+    " or ipfs:URL beside a folder.",
+)
 @click.option("--allow-non-finite", is_flag=True, help="Register NaN and infinite weights too.")
 @policy_options
 @kind_options
@@ -55,6 +64,7 @@ def cli(
     metadata: Path | None,
     artifacts: Path,
     parent: int | None,
+    places: tuple[str, ...],
     allow_non_finite: bool,
     preset: str | None,
     limits: tuple[str, ...],
@@ -103,6 +113,9 @@ def cli(
         turn = next_turn(registry, named, parent)
         version = turn.version
         kept = files.keep(named.name, version, file, manifest)
+        stored = keep_encrypted(file, places).stored if places else None
+        if stored:
+            turn = turn.naming(stored.sha256, stored.cid.digest)
         receipt = register(registry, named, turn, manifest.weights, stated, sender=sender)
         ui.fields(
             {
@@ -110,6 +123,7 @@ def cli(
                 "version": f"v{version}, pending",
                 "weights": ui.short(manifest.weights),
                 "kept as": kept.artifact,
+                **({"object": stored.cid} if stored else {}),
                 "block": receipt.block,
                 "gas": receipt.gas_used,
             }
@@ -120,6 +134,7 @@ def cli(
                 "version": version,
                 "weights": manifest.weights,
                 "file": kept.artifact,
+                "object": str(stored.cid) if stored else None,
                 "transaction": receipt.transaction,
                 "block": receipt.block,
                 "gas": receipt.gas_used,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ml.chain import commitment, events
@@ -38,6 +38,10 @@ class Turn:
 
     version: int
     details: Details
+
+    def naming(self, sha256: bytes, content: bytes) -> Turn:
+        """The same turn for a version that names its stored object: by SHA-256 and CID digest."""
+        return replace(self, details=replace(self.details, object=sha256, content=content))
 
 
 @dataclass(frozen=True, slots=True)

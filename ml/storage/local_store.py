@@ -75,6 +75,11 @@ class LocalStore(Store):
         """The objects that are here, in no order."""
         return _cids(self._folder.names())
 
+    def changed_at(self, cid: Cid) -> float:
+        """When an object or its sidecar was written last, in seconds since the epoch, or 0."""
+        paths = (self.root / str(cid), self.root / _file_name(cid))
+        return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+
     def verify(self, cid: Cid) -> Stored:
         """Read an object whole; raises `UnknownObject` and `WrongContent`."""
         with self.open(cid) as pieces:

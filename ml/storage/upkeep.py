@@ -1,0 +1,235 @@
+"""Looking after objects: what is lost or damaged, what mends it, and what nobody needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ml.errors import ModelproofError, NotVerified
+
+from .cid import Cid
+from .encrypted import read_sidecar
+from .errors import StorageError, UnknownObject
+from .local_store import LocalStore
+from .naming import checked
+from .retention import UPDATE_FORMAT, Retention
+from .store import Sidecars, Store
+from .version_store import possible_cids
+
+
+class Condition(Enum):
+    """How an object is in a store."""
+
+    WHOLE = "whole"
+    DAMAGED = "damaged"
+    LOST = "lost"
+    UNKNOWN = "unknown"
+    """The store could not be asked."""
+    REPAIRED = "repaired"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one object, or its sidecar, is in one store."""
+
+    cid: Cid
+    place: str
+    condition: Condition
+    reason: str = ""
+    """Why, if it is not whole."""
+
+
+def examine(stores: Sequence[Store], cids: Iterable[Cid]) -> Iterator[Finding]:
+    """Read objects whole from each store."""
+    for cid in cids:
+        for store in stores:
+            yield _examine(store, cid)
+
+
+def examine_sidecars(folders: Sequence[LocalStore], cids: Iterable[Cid]) -> Iterator[Finding]:
+    """Read the sidecars of objects from each folder; no key is needed to see damage."""
+    for cid in cids:
+        for folder in folders:
+            yield _examine_sidecar(folder, cid)
+
+
+def repair(stores: Sequence[Store], cids: Iterable[Cid]) -> Iterator[Finding]:
+    """Put each object where it is lost or damaged, from a store that has it whole.
+
+    Yields:
+        how each object is in each store afterwards.
+    """
+    for cid in cids:
+        found = [(store, _examine(store, cid)) for store in stores]
+        source = next((store for store, how in found if how.condition is Condition.WHOLE), None)
+        for store, how in found:
+            mendable = how.condition in (Condition.DAMAGED, Condition.LOST)
+            yield _copy(source, store, how) if source and mendable else how
+
+
+def repair_sidecars(folders: Sequence[LocalStore], cids: Iterable[Cid]) -> Iterator[Finding]:
+    """Copy each sidecar to where it is lost or damaged, from a folder where it is right.
+
+    Those that are right stay, though they may be for other recipients elsewhere.
+    """
+    for cid in cids:
+        found = [(folder, _examine_sidecar(folder, cid)) for folder in folders]
+        right = next((place for place, how in found if how.condition is Condition.WHOLE), None)
+        for folder, how in found:
+            if right and how.condition is not Condition.WHOLE:
+                folder.sidecars.write(cid, right.sidecars.read(cid))
+                how = Finding(cid, how.place, Condition.REPAIRED, f"from {right}")  # noqa: PLW2901
+            yield how
+
+
+def known(stores: Sequence[Store], named: Iterable[bytes]) -> set[Cid]:
+    """All objects that should be somewhere: those in stores, and those that the chain names.
+
+    ``named`` are the digests of CIDs. An object of which there is no trace is called by the CID
+    that it has if it is larger than a leaf.
+
+    Raises:
+        StorageError: a store cannot say what it has.
+    """
+    cids: set[Cid] = set()
+    for store in stores:
+        if isinstance(store, LocalStore):  # a node may have pinned what is not ours
+            cids |= {*store.names(), *store.sidecars.names()}
+    for digest in named:
+        possible = possible_cids(digest)
+        if cids.isdisjoint(possible):
+            here = [cid for cid in possible if any(store.has(cid) for store in stores)]
+            cids.add(here[0] if here else possible[-1])
+    return cids
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """Which of the objects are clients' updates, and how long those are kept."""
+
+    retention: Retention
+    versions: Mapping[Cid, int]
+    """The version that each went into; those that are not listed are kept."""
+    latest: int
+    """The latest version."""
+
+    def gives_up(self, cid: Cid) -> bool:
+        """Whether an update is to be deleted."""
+        version = self.versions.get(cid)
+        return version is not None and not self.retention.keeps(version, self.latest)
+
+
+def garbage(
+    folder: LocalStore, named: Collection[bytes], newest: float, updates: Updates
+) -> list[Cid]:
+    """Find what nobody needs among the objects that lie, or whose sidecars lie, in a folder.
+
+    Args:
+        folder: also tells which objects on an IPFS node are ours
+        named: digests of the CIDs that versions on chain name; these objects are never garbage
+        newest: seconds since the epoch; what came later may be about to be named
+        updates: the rule for clients' updates, which are garbage by this rule alone
+
+    Returns:
+        the objects, in the order of their CIDs. One whose sidecar is damaged is not among them.
+    """
+    found = []
+    for cid in sorted({*folder.names(), *folder.sidecars.names()}, key=str):
+        if cid.digest in named or folder.changed_at(cid) > newest:
+            continue
+        try:
+            is_update = read_sidecar(folder.sidecars, cid).payload.format == UPDATE_FORMAT
+        except UnknownObject:  # nobody can ever read it
+            is_update = False
+        except NotVerified:
+            continue
+        if not is_update or updates.gives_up(cid):
+            found.append(cid)
+    return found
+
+
+def agreed(folders: Sequence[LocalStore], verdicts: Sequence[Collection[Cid]]) -> list[Cid]:
+    """Find what is garbage in every folder that has it, as `garbage` says for each."""
+    found = set().union(*verdicts)
+    for folder, verdict in zip(folders, verdicts, strict=True):
+        found -= {cid for cid in found - set(verdict) if folder.changed_at(cid)}
+    return sorted(found, key=str)
+
+
+def delete(stores: Iterable[Store], cids: Iterable[Cid]) -> None:
+    """Delete objects, then their sidecars: what is interrupted is found again."""
+    places = list(stores)
+    for cid in cids:
+        for store in places:
+            store.delete(cid)
+        for store in places:
+            if isinstance(store, LocalStore):
+                store.sidecars.delete(cid)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a folder has."""
+
+    objects: int
+    sidecars: int
+    total_bytes: int
+    """Of the objects that have a sidecar which can be read."""
+    formats: Mapping[str, int]
+    """How many of each format."""
+
+
+def statistics(sidecars: Sidecars, store: Store) -> Statistics:
+    """Count a store's objects; sizes are as the sidecars say, and nothing else is read."""
+    formats: Counter[str] = Counter()
+    total = described = 0
+    objects = set(store.names())
+    for cid in sidecars.names():
+        described += 1
+        try:
+            sidecar = read_sidecar(sidecars, cid)
+        except NotVerified:
+            formats["(damaged sidecar)"] += 1
+            continue
+        if cid in objects:
+            total += sidecar.stored.size
+            formats[sidecar.payload.format] += 1
+    return Statistics(len(objects), described, total, dict(formats))
+
+
+def _examine(store: Store, cid: Cid) -> Finding:
+    try:
+        if not store.has(cid):  # an IPFS node would find it elsewhere, and not keep it
+            return Finding(cid, str(store), Condition.LOST)
+        store.verify(cid)
+    except UnknownObject as error:
+        return Finding(cid, str(store), Condition.LOST, str(error))
+    except NotVerified as error:
+        return Finding(cid, str(store), Condition.DAMAGED, str(error))
+    except ModelproofError as error:
+        return Finding(cid, str(store), Condition.UNKNOWN, str(error))
+    return Finding(cid, str(store), Condition.WHOLE)
+
+
+def _examine_sidecar(folder: LocalStore, cid: Cid) -> Finding:
+    place = f"{folder} (sidecar)"
+    try:
+        read_sidecar(folder.sidecars, cid)
+    except UnknownObject as error:
+        return Finding(cid, place, Condition.LOST, str(error))
+    except NotVerified as error:
+        return Finding(cid, place, Condition.DAMAGED, str(error))
+    return Finding(cid, place, Condition.WHOLE)
+
+
+def _copy(source: Store, target: Store, before: Finding) -> Finding:
+    """Copy an object; a copy that is not right is not kept."""
+    try:
+        with source.open(before.cid) as pieces:
+            target.put(checked(pieces, before.cid))
+    except (StorageError, NotVerified) as error:
+        reason = f"cannot be repaired from {source}: {error}"
+        return Finding(before.cid, before.place, before.condition, reason)
+    return Finding(before.cid, before.place, Condition.REPAIRED, f"from {source}")

@@ -1,0 +1,195 @@
+"""Look after stored objects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts._cli import Ui, command, command_group
+from scripts._stores import Places, named_on_chain, open_places, places_option
+
+if TYPE_CHECKING:
+    from ml.storage.cid import Cid
+    from ml.storage.upkeep import Finding
+
+_DAY_S = 86_400.0
+
+model_option = click.option(
+    "--model", help="Also look for the objects that versions of this model name on chain."
+)
+
+
+@command_group("ape run store verify --store objects --store ipfs:http://127.0.0.1:5001")
+def cli() -> None:
+    """Look after stored objects: find what is lost or damaged, repair it, delete what is garbage.
+
+    No key is needed.
+    """
+
+
+@command("ape run store verify --model mine --store objects", name="verify", group=cli)
+@model_option
+@places_option
+def verify(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
+    """Read every object whole from each store, and every sidecar from each folder."""
+    from ml.storage.upkeep import examine, examine_sidecars
+
+    opened, cids = _objects(ui, model, places)
+    _report(ui, [*examine(opened.stores, cids), *examine_sidecars(opened.folders, cids)])
+
+
+@command("ape run store repair --store objects --store /mnt/copy", name="repair", group=cli)
+@model_option
+@places_option
+def repair(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
+    """Put what is lost or damaged in one store there again, from another that has it whole."""
+    from ml.storage.upkeep import repair, repair_sidecars
+
+    opened, cids = _objects(ui, model, places)
+    _report(ui, [*repair(opened.stores, cids), *repair_sidecars(opened.folders, cids)])
+
+
+@command("ape run store gc --store objects --delete", name="gc", group=cli)
+@click.option("--delete", is_flag=True, help="Delete it; without this, it is only listed.")
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(0),
+    default=7.0,
+    show_default=True,
+    help="Days: what is newer may be about to be registered.",
+)
+@click.option(
+    "--updates",
+    "listed",
+    type=click.Path(path_type=Path),
+    help="JSON file with the CIDs of clients' updates and the version that each went into.",
+)
+@click.option(
+    "--retention",
+    default="keep",
+    show_default=True,
+    help="Of clients' updates: keep, drop:VERSIONS, or thin:VERSIONS:EVERY.",
+)
+@places_option
+def gc(
+    ui: Ui, delete: bool, days: float, listed: Path | None, retention: str, places: tuple[str, ...]
+) -> None:
+    """List or delete objects that no version of any model on this chain names.
+
+    Objects for models on another chain look like garbage here: keep them in another folder.
+    """
+    from ml.errors import ModelproofError
+    from ml.storage import upkeep
+    from ml.storage.retention import Retention, read_updates
+
+    rule = Retention.parse(retention)
+    versions = read_updates(listed) if listed else {}
+    updates = upkeep.Updates(rule, versions, max(versions.values(), default=0))
+    opened = open_places(places)
+    named = named_on_chain(ui, None)
+    newest = time.time() - days * _DAY_S
+    # what one folder calls garbage may be new in another: it is garbage where all agree
+    verdicts = [upkeep.garbage(folder, named, newest, updates) for folder in opened.folders]
+    found = upkeep.agreed(opened.folders, verdicts)
+    if delete and not named:
+        raise ModelproofError(
+            "no version on this chain names an object, so all would go: see that --network is"
+            " right, or delete the folder yourself."
+        )
+    if delete:
+        upkeep.delete(opened.stores, found)
+    if listed or retention != "keep":
+        ui.note(rule.cost)
+    for cid in found:
+        ui.say(str(cid))
+    ui.note(
+        f"{len(found)} objects were deleted." if delete else f"{len(found)} objects are garbage."
+    )
+    ui.result({"garbage": [str(cid) for cid in found], "deleted": delete})
+
+
+@command("ape run store stats --store objects", name="stats", group=cli)
+@places_option
+def stats(ui: Ui, places: tuple[str, ...]) -> None:
+    """Count objects, sidecars and bytes."""
+    from ml.storage.upkeep import statistics
+
+    opened = open_places(places)
+    counted = [(store, statistics(opened.sidecars_of(store), store)) for store in opened.stores]
+    ui.table(
+        ["store", "objects", "sidecars", "bytes", "formats"],
+        [
+            (
+                store,
+                each.objects,
+                each.sidecars,
+                f"{each.total_bytes:,}",
+                ", ".join(f"{count} {name}" for name, count in sorted(each.formats.items())),
+            )
+            for store, each in counted
+        ],
+    )
+    ui.result(
+        [
+            {
+                "store": str(store),
+                "objects": each.objects,
+                "sidecars": each.sidecars,
+                "bytes": each.total_bytes,
+                "formats": each.formats,
+            }
+            for store, each in counted
+        ]
+    )
+
+
+def _objects(ui: Ui, model: str | None, places: tuple[str, ...]) -> tuple[Places, list[Cid]]:
+    """The stores, and the objects that should be in each of them."""
+    from ml.storage.upkeep import known
+
+    opened = open_places(places)
+    named = named_on_chain(ui, model) if model else {}
+    return opened, sorted(known(opened.stores, named), key=str)
+
+
+def _report(ui: Ui, findings: Sequence[Finding]) -> None:
+    """Print what is not whole, and fail if something is lost or damaged, or cannot be known."""
+    from ml.errors import ModelproofError, NotVerified
+    from ml.storage.upkeep import Condition
+
+    fine = (Condition.WHOLE, Condition.REPAIRED)
+    told = [each for each in findings if each.condition is not Condition.WHOLE]
+    bad = [each for each in findings if each.condition not in fine]
+    if told:
+        ui.table(
+            ["object", "in", "", ""],
+            [(each.cid, each.place, each.condition.value, each.reason) for each in told],
+        )
+    data = {
+        "checked": len(findings),
+        "findings": [
+            {
+                "cid": str(each.cid),
+                "store": each.place,
+                "condition": each.condition.value,
+                "reason": each.reason,
+            }
+            for each in told
+        ],
+    }
+    if bad:
+        unknown = all(each.condition is Condition.UNKNOWN for each in bad)
+        kind = ModelproofError if unknown else NotVerified
+        raise kind(
+            f"{len(bad)} of {len(findings)} objects and sidecars are not whole:"
+            f" {bad[0].cid} in {bad[0].place} is {bad[0].condition.value}"
+            + (" first." if len(bad) > 1 else "."),
+            data=data,
+        )
+    ui.note(f"{len(findings)} objects and sidecars are whole.")
+    ui.result(data)
