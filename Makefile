@@ -76,6 +76,7 @@ bench-storage: setup ## measure encrypting, naming and storing into benchmarks/r
 
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
+		tests/storage/ipfs_peer/node_modules \
 		.setup.log .build .forge contracts/.cache \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
