@@ -78,8 +78,7 @@ abstract contract EvidenceBook is ModelStore, EIP712 {
 
     /// @inheritdoc IModelRegistry
     function hiddenClients(bytes32 modelId, uint32 version) external view returns (uint256) {
-        (Model storage model,) = _existing(modelId);
-        _record(modelId, model, version);
+        _checkExists(modelId, version);
         return _hidden[modelId][version];
     }
 

@@ -98,6 +98,11 @@ abstract contract ModelStore is IModelRegistry, AccessControl {
         if (record.status() == Status.None) revert UnknownVersion(modelId, version);
     }
 
+    function _checkExists(bytes32 modelId, uint32 version) internal view {
+        (Model storage model,) = _existing(modelId);
+        _record(modelId, model, version);
+    }
+
     function _passed(bytes32 modelId, Model storage model, ModelState state, uint32 version)
         internal
         view

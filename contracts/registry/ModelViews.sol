@@ -29,9 +29,8 @@ abstract contract ModelViews is ModelStore {
         unpacked.activeClients = model.activeClients;
         unpacked.policy = model.policy.unpack();
         Origin memory origin = model.origin;
-        if (origin.version == 0) return unpacked;
         unpacked.origin = origin;
-        unpacked.originStatus = _viewOf(origin.modelId, origin.version).status;
+        unpacked.originStatus = _viewOf(origin.modelId, origin.version).status; // zeros have none
     }
 
     /// @inheritdoc IModelRegistry
@@ -46,8 +45,7 @@ abstract contract ModelViews is ModelStore {
         view
         returns (VersionView memory)
     {
-        (Model storage model,) = _existing(modelId);
-        _record(modelId, model, version);
+        _checkExists(modelId, version);
         return _viewOf(modelId, version);
     }
 
@@ -73,8 +71,7 @@ abstract contract ModelViews is ModelStore {
         view
         returns (LineageStep[] memory page, bytes32 nextModel, uint32 nextVersion)
     {
-        (Model storage model,) = _existing(modelId);
-        _record(modelId, model, version);
+        _checkExists(modelId, version);
         uint256 length = 0;
         (nextModel, nextVersion) = (modelId, version);
         for (; nextVersion != 0 && length < limit; ++length) {
@@ -136,7 +133,7 @@ abstract contract ModelViews is ModelStore {
         return parent != 0 ? (modelId, parent) : (model.origin.modelId, model.origin.version);
     }
 
-    /// @dev The version exists.
+    /// @dev Of no version, all is zero.
     function _viewOf(bytes32 modelId, uint32 version) private view returns (VersionView memory) {
         Model storage model = _models[modelId];
         VersionRecord record = model.versions[version];
