@@ -11,6 +11,8 @@ from scripts._cli import Ui, command
 from scripts._versions import show_version
 
 if TYPE_CHECKING:
+    from ape.api import AccountAPI
+
     from ml.chain.models import NamedModel
     from ml.chain.publishing import Pending
     from ml.chain.quorum import Measured
@@ -66,7 +68,8 @@ def cli(
     Where the policy asks for several validators, each signs with --sign on a machine of their own,
     and anyone sends what they signed with --submit (docs/quorum.md).
     """
-    from ml.chain import models, publishing
+    from ml.chain import models, publishing, quorum
+    from ml.chain.records import Role
     from ml.training.reported import read_metrics
 
     _check_usage(files, sign=sign, submit=submit, measured=bool(metrics or reject))
@@ -78,13 +81,15 @@ def cli(
         if submit:
             _submit(ui, session, registry, named, waiting, files)
             return
+        validator = ui.account(session, Role.VALIDATOR)  # all is checked before any work is done
+        quorum.check_validator(registry, waiting.model, validator.address)
         if not sign:
             publishing.check_single(waiting.model, named.name)
         measured = _measured(named, waiting, reported, reject, sign, data, artifacts)
         if sign:
-            _sign(ui, session, registry, waiting, measured, deadline_hours)
+            _sign(ui, registry, waiting, measured, deadline_hours, validator)
         else:
-            _validate(ui, session, registry, named, waiting, measured)
+            _validate(ui, registry, named, waiting, measured, validator)
 
 
 def _check_usage(files: tuple[Path, ...], *, sign: bool, submit: bool, measured: bool) -> None:
@@ -126,14 +131,13 @@ def _measured(
 
 def _validate(
     ui: Ui,
-    session: Session,
     registry: ModelRegistry,
     named: NamedModel,
     waiting: Pending,
     measured: Measured,
+    validator: AccountAPI,
 ) -> None:
     from ml.chain import publishing
-    from ml.chain.records import Role
 
     validation = publishing.validate(
         registry,
@@ -142,7 +146,7 @@ def _validate(
         measured.training_accuracy,
         measured.metrics,
         accepted=measured.accepted,
-        sender=ui.account(session, Role.VALIDATOR),
+        sender=validator,
     )
     ui.say(validation.sentence)
     number = waiting.registered.version
@@ -151,14 +155,13 @@ def _validate(
 
 def _sign(
     ui: Ui,
-    session: Session,
     registry: ModelRegistry,
     waiting: Pending,
     measured: Measured,
     hours: int,
+    validator: AccountAPI,
 ) -> None:
     from ml.chain import quorum
-    from ml.chain.records import Role
     from ml.chain.signed_before import SignedBefore, default_folder
     from ml.chain.types import format_ppm, format_time
 
@@ -170,7 +173,7 @@ def _sign(
         measured,
         deadline,
         SignedBefore(default_folder()),
-        signer=ui.account(session, Role.VALIDATOR),
+        signer=validator,
     )
     accuracy = f"{format_ppm(measured.accuracy)} %"
     ui.fields(

@@ -18,7 +18,7 @@ from ml.artifact.errors import quoted_path
 from ml.chain.evidence import check_domain
 from ml.chain.head import text_digest
 from ml.chain.publishing import Pending, Validation, check_text, evaluation, judged
-from ml.chain.records import Role
+from ml.chain.records import Model, Role
 from ml.chain.registry import ModelRegistry
 from ml.chain.signed_before import SignedBefore
 from ml.chain.signed_files import EvaluationFile
@@ -71,6 +71,22 @@ class Measured:
     """False to refuse the version on other grounds than its accuracy."""
 
 
+def check_validator(registry: ModelRegistry, model: Model, account: str) -> None:
+    """Check that an account may validate a model's versions now.
+
+    Raises:
+        ModelproofError: it may not.
+    """
+    if not registry.has_role(model.id, Role.VALIDATOR, account):
+        raise ModelproofError(
+            f"{account} does not hold VALIDATOR on model 0x{model.id.hex()}: let an ADMIN grant it."
+        )
+    if model.policy.independent and registry.has_role(model.id, Role.TRAINER, account):
+        raise ModelproofError(
+            f"{account} holds TRAINER and the policy asks for independent validators."
+        )
+
+
 def sign_evaluation(
     registry: ModelRegistry,
     waiting: Pending,
@@ -98,7 +114,7 @@ def sign_evaluation(
             was signed about this version before, which this would contradict.
     """
     model = waiting.model
-    _check_validator(registry, waiting, signer.address)
+    check_validator(registry, model, signer.address)
     check_text(measured.metrics, "metrics")
     stated = evaluation(
         waiting, measured.accuracy, measured.training_accuracy, accepted=measured.accepted
@@ -206,7 +222,7 @@ def _check_file(registry: ModelRegistry, waiting: Pending, file: EvaluationFile,
             f"this was good until {format_time(file.deadline)}: let {file.signer} sign again."
         )
     file.check_signature()
-    _check_validator(registry, waiting, file.signer)
+    check_validator(registry, waiting.model, file.signer)
 
 
 def _check_agreement(files: Mapping[Path, EvaluationFile]) -> None:
@@ -242,16 +258,3 @@ def _check_agreement(files: Mapping[Path, EvaluationFile]) -> None:
                 f" {quoted_path(other_path)} until {format_time(other.deadline)}: let the earlier"
                 " one be signed again, with the same --deadline-hours."
             )
-
-
-def _check_validator(registry: ModelRegistry, waiting: Pending, account: str) -> None:
-    """Check that an account may validate now."""
-    model = waiting.model
-    if not registry.has_role(model.id, Role.VALIDATOR, account):
-        raise ModelproofError(
-            f"{account} does not hold VALIDATOR on model 0x{model.id.hex()}: let an ADMIN grant it."
-        )
-    if model.policy.independent and registry.has_role(model.id, Role.TRAINER, account):
-        raise ModelproofError(
-            f"{account} holds TRAINER and the policy asks for independent validators."
-        )

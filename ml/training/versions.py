@@ -152,11 +152,18 @@ def start(
 
     Raises:
         NotVerified: the file to go on from is not the one on record.
-        ModelproofError: training is over, a version waits, or the file to go on from is gone.
+        ModelproofError: training is over, a version waits, the file to go on from is gone, or it is
+            not the current one of a strict model.
     """
     known = registry.model(model.id)
+    current = known.state.current
     if known.kind is ModelKind.OPEN and parent is None:
-        parent = 0 if fresh else known.state.current
+        parent = 0 if fresh else current
+    if known.kind is ModelKind.STRICT and parent not in (None, current):
+        raise ModelproofError(
+            f"{model.name} is one line of versions, and v{parent} is not its current one"
+            f" (v{current}): roll back to it first, or fork it."
+        )
     turn = next_turn(registry, model, parent)
     if fresh:
         return Start(turn, None)

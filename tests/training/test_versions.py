@@ -295,6 +295,16 @@ def test_first_version_of_a_fork_goes_on_from_the_one_that_was_forked(
         fork.submit(begun, trained)
 
 
+def test_line_goes_on_from_its_current_version_alone(
+    line: Line, trained: TrainedModel, iris: Dataset
+) -> None:
+    line.register(trained)
+    line.validate(iris)
+    assert versions.start(line.registry, line.model, line.files, parent=1).turn.version == 2
+    with pytest.raises(ModelproofError, match=r"v2 is not its current one \(v1\): roll back"):
+        versions.start(line.registry, line.model, line.files, parent=2)
+
+
 def test_candidate_goes_on_from_the_current_version_or_another_or_none(
     line: Line, trained: TrainedModel, iris: Dataset
 ) -> None:
