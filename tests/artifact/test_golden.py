@@ -15,6 +15,7 @@ import pytest
 from ml.artifact import (
     DigestAlgorithm,
     Manifest,
+    TensorsProof,
     load_verified,
     load_verified_file,
     read_manifest,
@@ -25,8 +26,11 @@ RECORD: dict[str, Any] = json.loads((GOLDEN / "identities.json").read_text())
 
 
 @pytest.mark.parametrize("algorithm", DigestAlgorithm)
-def test_tensors_keep_their_identity(algorithm: DigestAlgorithm) -> None:
-    manifest = read_manifest(GOLDEN / "model.safetensors", algorithm)
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model.pt", "folder/model.safetensors.index.json"]
+)
+def test_tensors_keep_their_identity(name: str, algorithm: DigestAlgorithm) -> None:
+    manifest = read_manifest(GOLDEN / name, algorithm)
     recorded = RECORD["model.safetensors"][algorithm.name]
     assert "0x" + manifest.tree_root.hex() == recorded["tree_root"]
     assert "0x" + manifest.weights.hex() == recorded["weights"]
@@ -45,15 +49,28 @@ def test_tensors_still_load() -> None:
     }
 
 
+def test_folder_keeps_its_identity() -> None:
+    manifest = read_manifest(GOLDEN / "folder")
+    assert "0x" + manifest.files_root.hex() == RECORD["folder"]["files_root"]
+    assert "0x" + manifest.weights.hex() == RECORD["folder"]["weights"]
+
+
+def test_proof_still_holds() -> None:
+    proof = TensorsProof.from_json((GOLDEN / "folder.proof.json").read_text())
+    assert [tensor.name for tensor in proof.tensors] == ["mask", "steps", "fc.bias"]
+    assert proof.verify(bytes.fromhex(RECORD["folder"]["weights"][2:]))
+
+
 def test_opaque_file_keeps_its_identity() -> None:
     weights = bytes.fromhex(RECORD["model.joblib"]["weights"][2:])
     assert read_manifest(GOLDEN / "model.joblib").weights == weights
     assert load_verified_file(GOLDEN / "model.joblib", weights)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model.joblib"])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.joblib", "folder"])
 def test_manifest_is_still_read_and_written_alike(name: str) -> None:
     text = (GOLDEN / f"{name}.manifest.json").read_text()
     manifest = Manifest.from_json(text)
     assert manifest == read_manifest(GOLDEN / name)
     assert manifest.to_json() == text
+    assert manifest.ignored == read_manifest(GOLDEN / name).ignored
