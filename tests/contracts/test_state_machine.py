@@ -33,7 +33,7 @@ from .histories import OFFSETS, OPEN
 from .signing import ring
 from .story import FOREVER, Cast, Story
 
-EXAMPLES = 8
+EXAMPLES = 5
 STEPS = 25
 VALIDATORS = ring("state machine", 3)
 
