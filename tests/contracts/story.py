@@ -108,12 +108,21 @@ class Story:
 
     def log(self, receipt: Receipt) -> Log:
         """The events of one transaction, in order."""
-        from_then_on = ModelRegistry(self.registry.contract, receipt.block)
         return [
             (event.name, event.arguments)
-            for event in events.read(from_then_on)
+            for event in events.read(self._since(receipt))
             if event.transaction == receipt.transaction
         ]
+
+    @property
+    def history(self) -> Log:
+        """The model's events, in order."""
+        told = events.read(self._since(self.created), model=self.id)
+        return [(event.name, event.arguments) for event in told]
+
+    def _since(self, receipt: Receipt) -> ModelRegistry:
+        """The registry from one block on: some nodes search all blocks that they are asked for."""
+        return ModelRegistry(self.registry.contract, receipt.block)
 
     @property
     def domain(self) -> Domain:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from ml.chain import events
 from ml.chain.head import NO_HEAD, advance, creation_digest
 from ml.chain.line import Line
 from ml.chain.policy import PRESETS
@@ -32,8 +31,7 @@ SUCCESSOR = b"successor".ljust(31, b"s") + b"\0"
 
 def steps(story: Story) -> list[Step]:
     """The model's history, replayed from its events alone."""
-    told = events.read(story.registry, model=story.id)
-    return list(replay((event.name, event.arguments) for event in told))
+    return list(replay(story.history))
 
 
 def test_head_of_a_new_model_commits_to_its_creation(story: Story) -> None:
@@ -234,6 +232,5 @@ def test_history_from_which_an_operation_was_left_out_ends_in_another_head(
     story.set_policy(Policy(patience=5))
     story.play(90, 91)
     story.revoke(1)
-    told = events.read(story.registry, model=story.id)
-    kept = [(event.name, event.arguments) for event in told if event.name != dropped]
+    kept = [(name, arguments) for name, arguments in story.history if name != dropped]
     assert list(replay(kept))[-1].head != story.model.head
