@@ -10,7 +10,7 @@ NODES ?=
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance lint format node bench-gas bench-gas-history bench-storage clean
+.PHONY: help setup demo test conformance lint format node bench-gas bench-gas-history bench-storage bench-artifacts clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -73,6 +73,9 @@ bench-gas-history: setup ## measure gas against the length of a model's history 
 
 bench-storage: setup ## measure encrypting, naming and storing into benchmarks/results/storage.json
 	@$(BIN)/python -m benchmarks.storage
+
+bench-artifacts: setup ## measure verifying 1 GiB, beside Model Signing, into benchmarks/results/artifacts.json
+	@$(BIN)/python -m benchmarks.artifacts
 
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv node_modules benchmarks/peers/node_modules tools/conformance/node_modules \

@@ -1,0 +1,1 @@
+"""What verifying a model costs, beside Model Signing: ``python -m benchmarks.artifacts``."""
