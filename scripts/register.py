@@ -76,7 +76,7 @@ def cli(
 
     The version then waits for its validation: `ape run validate MODEL`.
     """
-    from ml.artifact import find_non_finite, read_manifest, strict_json
+    from ml.artifact import find_non_finite, open_model, strict_json
     from ml.chain import models
     from ml.chain.publishing import check_text, check_trainer, next_turn, register
     from ml.chain.records import Role
@@ -84,7 +84,13 @@ def cli(
     from ml.storage.model_files import ModelFiles
     from ml.training.canonical import canonical_json
 
-    manifest = read_manifest(file)
+    with open_model(file) as opened:
+        if not opened.layout.is_one_file:
+            raise ModelproofError(
+                f"{file} is a model of several files, and what is registered is one: save its"
+                " tensors as one .safetensors file, in which they have the same identity."
+            )
+        manifest = opened.manifest()
     stated = canonical_json(strict_json.read(metadata)) if metadata else "{}"
     check_text(stated)
     bad = [] if allow_non_finite or manifest.is_opaque else find_non_finite(file)

@@ -9,13 +9,14 @@ OpenZeppelin's StandardMerkleTree over ``(string path, uint256 size, bytes32 sha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import opaque
 from .entries import OPAQUE_PATH, FileEntry
-from .errors import ArtifactError, UnreadableFile, quoted_path
+from .errors import ArtifactError, quoted_path
+from .folder import files_below as folder_files
 from .merkle import MerkleTree
 
 
@@ -72,31 +73,11 @@ def files_of(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 def files_below(folder: Path) -> list[tuple[str, Path]]:
     """All files of a folder and its subfolders, by their paths below it, in the order of these.
 
-    Empty subfolders do not count.
-
     Raises:
-        UnreadableFile: a folder cannot be read, or holds something that is neither file nor folder:
-            a symbolic link would make the digest depend on what is elsewhere.
+        UnreadableFile, InvalidEntry: as for ``folder.files_below``.
         ArtifactError: there are no files.
     """
-    found = sorted((file.relative_to(folder).as_posix(), file) for file in _walk(folder))
+    found = [(file.path, Path(file.location)) for file in folder_files(str(folder))]
     if not found:
         raise ArtifactError(f"the folder {quoted_path(folder)} has no files; name another")
     return found
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise UnreadableFile(f"cannot read {quoted_path(folder)}: {error.strerror}") from error
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
-            yield Path(entry.path)
-        else:
-            raise UnreadableFile(
-                f"{quoted_path(entry.path)} is neither a file nor a folder; copy what it stands for"
-                " into its place, or leave it out"
-            )

@@ -59,7 +59,7 @@ def read_folder(path: str, ignore: Sequence[str] = (), tensors: str | None = Non
         MalformedFile, UnsupportedFormat: as for an index and a torch checkpoint.
     """
     rules = (*ALWAYS_IGNORED, *ignore)
-    files = sorted(_files(path, rules))
+    files = files_below(path, rules)
     if not files:
         raise AmbiguousModel(f"there is nothing in the folder {quoted_path(path)} that is a model")
     top = {file.path: Path(file.location) for file in files if "/" not in file.path}
@@ -84,20 +84,24 @@ def _matches(names: list[str], rule: list[str]) -> bool:
     return len(rule) <= len(names) and all(map(fnmatchcase, names, rule))
 
 
-def _files(root: str, rules: Sequence[str]) -> Iterator[ModelFile]:
-    """All files below a folder that no rule leaves out."""
+def files_below(folder: str, rules: Sequence[str] = ()) -> list[ModelFile]:
+    """All files of a folder and its subfolders that no rule leaves out, in the order of paths.
+
+    Empty subfolders do not count.
+
+    Raises:
+        UnreadableFile: a folder cannot be read, or holds something that is neither file nor folder:
+            a link would make the model depend on what is elsewhere.
+        InvalidEntry: a file's name is not UTF-8, or could lead elsewhere on another system.
+    """
+    return sorted(_walk(folder, rules))
+
+
+def _walk(root: str, rules: Sequence[str]) -> Iterator[ModelFile]:
     folders = [""]
     while folders:
         folder = folders.pop()
-        try:
-            with os.scandir(os.path.join(root, folder)) as found:  # noqa: PTH118 - may be no Path
-                entries = list(found)
-        except OSError as error:
-            raise UnreadableFile(
-                f"cannot read the folder {quoted_path(root)}: {error.strerror}; check the path and"
-                " its permissions"
-            ) from error
-        for entry in entries:
+        for entry in _entries(os.path.join(root, folder)):  # noqa: PTH118 - may be no Path
             path = f"{folder}{entry.name}"
             if is_ignored(path, rules):
                 continue
@@ -108,9 +112,20 @@ def _files(root: str, rules: Sequence[str]) -> Iterator[ModelFile]:
                 yield ModelFile(path, entry.path, entry.stat(follow_symlinks=False).st_size)
             else:
                 raise UnreadableFile(
-                    f"{quoted_path(entry.path)} is a link or not a regular file, so what it stands"
-                    " for may change; copy the model with its links followed (cp -rL)"
+                    f"{quoted_path(entry.path)} is neither a file nor a folder; copy what it stands"
+                    " for into its place (cp -rL), or leave it out"
                 )
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError as error:
+        raise UnreadableFile(
+            f"cannot read the folder {quoted_path(folder)}: {error.strerror}; check the path and"
+            " its permissions"
+        ) from error
 
 
 def _named(folder: str, top: dict[str, Path], name: str) -> Path:

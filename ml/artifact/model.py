@@ -34,6 +34,11 @@ class Layout(NamedTuple):
     ignored: tuple[str, ...] = ()
     """The rules by which files of a folder were left out."""
 
+    @property
+    def is_one_file(self) -> bool:
+        """Whether the model is a single file, so that copying that one copies all of it."""
+        return self.format in ("safetensors", "torch", "opaque") and not self.ignored
+
 
 class Model:
     """An open model; a context manager. `open_model` makes it."""

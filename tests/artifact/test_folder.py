@@ -246,7 +246,7 @@ def test_manifest_of_a_file_says_nothing_of_rules(folder: Path) -> None:
 def test_link_is_refused_unless_it_is_ignored(folder: Path, name: str, target: str) -> None:
     before = read_manifest(folder)
     (folder / name).symlink_to(target)
-    with pytest.raises(UnreadableFile, match=r"link' is a link.*\(cp -rL\)"):
+    with pytest.raises(UnreadableFile, match=r"link' is neither a file nor a folder.*\(cp -rL\)"):
         read_manifest(folder)
     assert read_manifest(folder, ignore=["link"]) == before
 
@@ -259,7 +259,7 @@ def test_folder_may_be_named_by_a_link(folder: Path) -> None:
 
 def test_pipe_is_refused_without_waiting(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
-    with pytest.raises(UnreadableFile, match="not a regular file"):
+    with pytest.raises(UnreadableFile, match="is neither a file nor a folder"):
         read_manifest(folder)
 
 

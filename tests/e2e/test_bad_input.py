@@ -144,6 +144,12 @@ def test_nan_weights_are_registered_only_where_they_are_wanted(
     assert read_manifest(json.loads(done.stdout)["file"]) == read_manifest(path)
 
 
+def test_model_of_several_files_is_not_registered(refused: Refused, tmp_path: Path) -> None:
+    write(tmp_path, file_bytes(SMALL))
+    sentence = refused("register", tmp_path, "--model", "folder")
+    assert "is a model of several files, and what is registered is one" in sentence
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
