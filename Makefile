@@ -6,11 +6,12 @@ PYTHON ?= $(shell test -x $(BIN)/python && echo $(BIN)/python || echo python3)
 PORT ?= 8545
 TESTS ?=
 NODES ?=
+MUTANTS ?=
 # The folders whose types are checked; which of them there are.
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance lint format node bench-gas bench-gas-history bench-storage bench-artifacts clean
+.PHONY: help setup demo test conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -42,6 +43,10 @@ $(OTHER_NODES): tools/conformance/package.json tools/conformance/package-lock.js
 conformance: setup $(OTHER_NODES) ## the contract tests on four EVM nodes; NODES="ganache" narrows it
 	@$(MAKE) --no-print-directory .build/__local__.json
 	@$(BIN)/python -m tools.conformance $(NODES)
+
+mutation: setup ## see whether tests notice mutants of the contracts: hours, and it can be stopped
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m benchmarks.mutation $(MUTANTS)
 
 lint: setup ## check formatting, style and types of Python, and the formatting of Solidity
 	$(BIN)/ruff format --check .
@@ -80,6 +85,6 @@ bench-artifacts: setup ## measure verifying 1 GiB, beside Model Signing, into be
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
 		tests/storage/ipfs_peer/node_modules \
-		.setup.log .build .forge contracts/.cache \
+		.setup.log .build .forge .mutation contracts/.cache \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

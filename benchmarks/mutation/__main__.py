@@ -2,7 +2,8 @@
 
 Policy, roles, packing, commitments and signatures are mutated (``operators`` says how). Tests that
 know a part best come first, then every contract test that measures no gas. A mutant that survives
-is listed; `survivors.json` says why each of those is right to.
+is listed; `survivors.json` says why each of those is right to. A run that is stopped goes on where
+it was, unless a contract or a test of theirs has changed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 from benchmarks.mutation.operators import Mutant, mutants
+from benchmarks.mutation.outcomes import Outcome, Outcomes
 from benchmarks.mutation.workspace import (
     CONTRACTS,
     ROOT,
@@ -48,6 +50,8 @@ FIRST: Final = {
     "registry/ModelStore.sol": (REGISTRY, "test_roles.py"),
     "registry/Judging.sol": (REGISTRY, "test_validation.py"),
     "registry/EvidenceBook.sol": (REGISTRY, "test_evidence.py"),
+    "registry/ClientRoll.sol": (REGISTRY, "test_clients.py"),
+    "ModelRegistry.sol": (REGISTRY, "test_operations.py"),
 }
 """What is mutated, and what is tried first: a test, on as little as has to be compiled for it."""
 NOT_FOR_MUTANTS: Final = ("_gas", "_log_", "test_words", "test_judgements", "_entry_points")
@@ -57,13 +61,17 @@ SURVIVORS: Final = Path(__file__).with_name("survivors.json")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a mutant: ``killed``, ``survived``, or ``refused`` by the compiler."""
+class Tried:
+    """A mutant of a file, and what became of it."""
 
     file: str
     mutant: Mutant
-    end: str
-    by: str = ""
+    outcome: Outcome
+
+    @property
+    def end(self) -> str:
+        """``killed``, ``survived``, or ``refused`` by the compiler."""
+        return self.outcome.end
 
     @property
     def name(self) -> str:
@@ -80,22 +88,18 @@ def stages(file: str) -> Iterator[tuple[dict[str, str], list[str]]]:
     yield REGISTRY, rest
 
 
-def judge(code: Sources, file: str, mutant: Mutant, workspaces: queue.Queue[Workspace]) -> Outcome:
-    """Try one mutant in the next workspace that is free."""
+def judge(code: Sources, file: str, mutant: Mutant, workspace: Workspace) -> Outcome:
+    """Try one mutant."""
     path = f"{CONTRACTS}/{file}"
     mutated = {**code, path: mutant.apply(code[path])}
-    workspace = workspaces.get()
-    try:
-        for contracts, tests in stages(file):
-            try:
-                workspace.install(compile_contracts(mutated, contracts))
-            except CompilationFailed:
-                return Outcome(file, mutant, "refused")
-            if (test := workspace.failing_test(tests)) is not None:
-                return Outcome(file, mutant, "killed", test)
-    finally:
-        workspaces.put(workspace)
-    return Outcome(file, mutant, "survived")
+    for contracts, tests in stages(file):
+        try:
+            workspace.install(compile_contracts(mutated, contracts))
+        except CompilationFailed:
+            return Outcome("refused")
+        if (test := workspace.failing_test(tests)) is not None:
+            return Outcome("killed", test)
+    return Outcome("survived")
 
 
 def check_that_all_pass(code: Sources, workspace: Workspace, files: Sequence[str]) -> None:
@@ -106,23 +110,37 @@ def check_that_all_pass(code: Sources, workspace: Workspace, files: Sequence[str
             sys.exit(f"mutation: {test} fails without a mutant.")
 
 
-def run(chosen: list[tuple[str, Mutant]], code: Sources, jobs: int) -> list[Outcome]:
-    """Try the mutants, so many at once."""
-    files = list(dict.fromkeys(file for file, _ in chosen))
+def run(chosen: list[tuple[str, Mutant]], code: Sources, jobs: int) -> list[Tried]:
+    """Try the mutants that an earlier run did not, so many at once."""
+    tests = (ROOT / "tests/contracts").glob("*.py")
+    outcomes = Outcomes(code, tests)
     with ExitStack() as stack:
         workspaces = queue.Queue[Workspace]()
         for _ in range(jobs):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mutation-"))
             workspaces.put(Workspace(Path(folder)))
         first = workspaces.get()
-        check_that_all_pass(code, first, files)
+        check_that_all_pass(code, first, list(dict.fromkeys(file for file, _ in chosen)))
         workspaces.put(first)
+
+        def tried(pair: tuple[str, Mutant]) -> Tried:
+            file, mutant = pair
+            key = f"{file}:{mutant.start}: {mutant}"
+            if (known := outcomes.get(key)) is None:
+                workspace = workspaces.get()
+                try:
+                    known = judge(code, file, mutant, workspace)
+                finally:
+                    workspaces.put(workspace)
+                outcomes.add(key, known)
+            return Tried(file, mutant, known)
+
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
-        jobs_done = pool.map(lambda pair: judge(code, pair[0], pair[1], workspaces), chosen)
-        return list(tqdm(jobs_done, total=len(chosen), unit="mutant", file=sys.stderr))
+        done = pool.map(tried, chosen)
+        return list(tqdm(done, total=len(chosen), unit="mutant", file=sys.stderr))
 
 
-def report(outcomes: list[Outcome], reasons: dict[str, str]) -> str:
+def report(outcomes: list[Tried], reasons: dict[str, str]) -> str:
     """A table by file, and the survivors with the reasons that are known."""
     lines = [f"{'file':32}{'mutants':>9}{'refused':>9}{'killed':>8}{'survived':>10}{'killed':>9}"]
     for file in [*dict.fromkeys(outcome.file for outcome in outcomes), "all"]:
@@ -140,7 +158,7 @@ def report(outcomes: list[Outcome], reasons: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def summary(outcomes: list[Outcome], every: int, reasons: dict[str, str]) -> dict[str, object]:
+def summary(outcomes: list[Tried], every: int, reasons: dict[str, str]) -> dict[str, object]:
     """What is kept of a run."""
     ends = Counter(outcome.end for outcome in outcomes)
     return {
