@@ -1,8 +1,8 @@
-"""The nodes of the conformance run: their own implementations of the EVM, each with its own RPC.
+"""The nodes of the conformance run: three implementations of the EVM, behind four of the RPC.
 
 All have the chain id 1337, which is that of Ape's local networks, and the public test accounts of
-Ape's own mnemonic. Ganache knows no hardfork after Shanghai, for which the contracts are compiled;
-the others are told to stay there.
+Ape's own mnemonic. Ganache knows no hardfork after Shanghai, for which the contracts are compiled.
+Anvil and Hardhat's node are told to stay there; py-evm cannot be told through Ape and runs Prague.
 """
 
 from __future__ import annotations
