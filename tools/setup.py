@@ -131,7 +131,10 @@ def make_venv() -> None:
 
 
 def pip(command: str, *arguments: str | Path) -> None:
-    """Run one of the virtual environment's pip commands."""
+    """Run one of the virtual environment's pip commands.
+
+    What is installed is compiled when it is first imported (``--no-compile``): most of it never is.
+    """
     quiet = ("--no-input", "--disable-pip-version-check", "--progress-bar=off")
     run(VENV / "bin/python", "-m", "pip", command, *quiet, *arguments)
 
@@ -139,7 +142,7 @@ def pip(command: str, *arguments: str | Path) -> None:
 def install_python_packages() -> None:
     """Install what requirements.lock names, each file checked against its hashes."""
     try:
-        pip("install", "--require-hashes", "-r", PYTHON_LOCK)
+        pip("install", "--no-compile", "--require-hashes", "-r", PYTHON_LOCK)
     except SetupError as error:
         if sys.version_info < (3, 13):
             raise
@@ -169,7 +172,7 @@ def install_torch() -> str | None:
     constraints = VENV / "constraints.txt"
     pins = re.findall(r"^(\S+==.*?) *\\$", PYTHON_LOCK.read_text(), re.MULTILINE)
     constraints.write_text("\n".join(pins) + "\n")
-    pip("install", "--constraint", constraints, wheel)
+    pip("install", "--no-compile", "--constraint", constraints, wheel)
     shutil.rmtree(wheels)
     return None if recorded else f"{wheel.name}: no hash on record"
 
