@@ -1,0 +1,1 @@
+"""What ml.federated promises: data split among clients, signed updates, reproducible aggregates."""
