@@ -19,7 +19,7 @@ def copy(ui: Ui, model: str, version: int | None, source: ModelFiles, target: Mo
     from ml.chain import history, models
     from ml.errors import ModelproofError, NotVerified
     from ml.storage.backup import Outcome, RecordedVersion, copy_versions
-    from ml.training.versions import stated_metadata_digest
+    from ml.training.stated import stated_metadata_digest
 
     with ui.connect() as session:
         registry = session.registry()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui
+from scripts._stores import open_places, places_option
 
 if TYPE_CHECKING:
+    from ml.storage.cid import Cid
     from ml.storage.keys import Key, Passphrase
     from ml.storage.sidecar import Sidecar
-
-store_option = click.option(
-    "--store",
-    "root",
-    type=click.Path(path_type=Path),
-    default=Path("objects"),
-    show_default=True,
-    help="The folder with the objects' sidecars.",
-)
+    from ml.storage.store import Sidecars
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class Choice:
     every: bool
     files: tuple[Path, ...]
     passphrase: bool
-    root: Path
+    places: tuple[str, ...]
 
     def keys(self) -> list[Key]:
         """The keys that are named, else those at hand."""
@@ -48,23 +42,33 @@ class Choice:
         return keys or keys_in_environment(os.environ)
 
     def change(self, ui: Ui, change: Callable[[Sidecar], Sidecar]) -> None:
-        """Change the sidecars, print how it went, and fail if one could not be changed."""
+        """Change the sidecars in all folders, print how it went, and fail if one stays as it was.
+
+        An object that is in some of the folders only is changed there.
+        """
         from ml.errors import ModelproofError
         from ml.storage.cid import Cid
-        from ml.storage.local_store import LocalSidecars
         from ml.storage.rewrapping import failure, rewrap
 
         if bool(self.cids) is self.every:
             raise ModelproofError("name the objects by their CIDs, or say --all.")
-        sidecars = LocalSidecars(self.root)
-        named = [Cid.parse(text) for text in self.cids]
-        cids = sorted(sidecars.names(), key=str) if self.every else named
-        if not cids:
-            raise ModelproofError(f"no object in {self.root}/ has a sidecar: name another --store.")
-        done = list(rewrap(sidecars, cids, change))
-        ui.table(["object", ""], [(one.cid, one.outcome) for one in done])
-        listed = [{"cid": str(one.cid), "outcome": one.outcome} for one in done]
-        if error := failure(done, data={"objects": listed}):
+        opened = open_places(self.places)
+        there = {cid for folder in opened.folders for cid in folder.sidecars.names()}
+        if not (there or self.cids):
+            where = ", ".join(f"{folder}/" for folder in opened.folders)
+            raise ModelproofError(f"no object in {where} has a sidecar: name another --store.")
+        cids = sorted(there, key=str) if self.every else [Cid.parse(text) for text in self.cids]
+        done = [
+            (folder, one)
+            for folder in opened.folders
+            for one in rewrap(folder.sidecars, _found(folder.sidecars, cids, there), change)
+        ]
+        ui.table(["object", "in", ""], [(one.cid, folder, one.outcome) for folder, one in done])
+        listed = [
+            {"cid": str(one.cid), "store": str(folder), "outcome": one.outcome}
+            for folder, one in done
+        ]
+        if error := failure([one for _, one in done], data={"objects": listed}):
             raise error
         ui.result(listed)
 
@@ -82,7 +86,7 @@ def chosen(function: Callable[..., None]) -> Callable[..., None]:
         help="A key file that opens them.  [default: the keys at hand]",
     )
     @click.option("--passphrase", is_flag=True, help="Ask for a passphrase that opens them.")
-    @store_option
+    @places_option
     @functools.wraps(function)
     def run(
         ui: Ui,
@@ -90,12 +94,18 @@ def chosen(function: Callable[..., None]) -> Callable[..., None]:
         every: bool,
         files: tuple[Path, ...],
         passphrase: bool,
-        root: Path,
+        places: tuple[str, ...],
         **parameters: str,
     ) -> None:
-        function(ui, choice=Choice(cids, every, files, passphrase, root), **parameters)
+        function(ui, choice=Choice(cids, every, files, passphrase, places), **parameters)
 
     return run
+
+
+def _found(sidecars: Sidecars, cids: Iterable[Cid], anywhere: Collection[Cid]) -> list[Cid]:
+    """Those of the objects that have a sidecar here; one that has none anywhere is missed here."""
+    here = set(sidecars.names())
+    return [cid for cid in cids if cid in here or cid not in anywhere]
 
 
 def new_passphrase() -> Passphrase:

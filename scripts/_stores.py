@@ -1,95 +1,137 @@
-"""What the commands share that keep objects: which stores, and what the chain names in them."""
+"""What the commands share that keep objects: which stores, by which settings, and what is in them.
+
+Each setting has an option and a variable of the environment (.env.example): where two commands have
+to find the same stores, the variable says it once.
+"""
 
 from __future__ import annotations
 
+import functools
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scripts._cli import Ui
 
 if TYPE_CHECKING:
-    from ml.storage.local_store import LocalStore
-    from ml.storage.sidecar import Sidecar
-    from ml.storage.store import Sidecars, Store
+    from ml.chain.registry import ModelRegistry
+    from ml.storage.model_files import ModelFiles
+    from ml.storage.places import Places
+    from ml.training.archive import Archive, Fetch
 
-places_option = click.option(
-    "--store",
-    "places",
-    multiple=True,
-    default=("objects",),
-    show_default=True,
-    metavar="PLACE",
-    help="A folder, or ipfs:URL for a node's RPC; more than once for replicas.",
-)
+_DEFAULT_CACHE_BYTES = 4 << 30
+
+
+def _store_option(
+    *default: str, more: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--store",
+        "places",
+        multiple=True,
+        default=default,
+        show_default=bool(default),
+        envvar="MODELPROOF_STORE",
+        metavar="PLACE",
+        help="A folder, or ipfs:URL for a node's RPC beside a folder; more than once for replicas."
+        + more,
+    )
+
+
+places_option = _store_option("objects")
 
 
 @dataclass(frozen=True)
-class Places:
-    """The stores of a command, in their order, the folders among them by themselves too."""
+class Storing:
+    """Where a command stores versions, or finds those that are not here; nowhere, as a rule."""
 
-    stores: list[Store]
-    folders: list[LocalStore]
+    places: tuple[str, ...]
+    replicas: str = "any"
+    snapshot_every: int | None = None
 
-    def sidecars_of(self, store: Store) -> Sidecars:
-        """The sidecars beside a store's objects; an IPFS node's are in the first folder."""
-        return next((each for each in self.folders if each is store), self.folders[0]).sidecars
+    def archive(self) -> Archive:
+        """The stores, with the keys at hand."""
+        from ml.storage.hot_versions import HotVersions
+        from ml.storage.key_files import keys_in_environment
+        from ml.storage.version_store import SNAPSHOT_EVERY
+        from ml.training.archive import Archive
 
-
-def open_places(places: tuple[str, ...]) -> Places:
-    """Open the stores; one of them has to be a folder, for the sidecars."""
-    from ml.errors import ModelproofError
-    from ml.storage.local_store import LocalStore
-    from ml.storage.places import open_store
-
-    stores = [open_store(place) for place in places]
-    folders = [store for store in stores if isinstance(store, LocalStore)]
-    if not folders:
-        raise ModelproofError(
-            "an IPFS node keeps no sidecars: name a --store too that is a folder, as objects."
-        )
-    return Places(stores, folders)
-
-
-def keep_encrypted(path: Path, places: tuple[str, ...]) -> Sidecar:
-    """Encrypt a file for the keys at hand, and keep it in all stores."""
-    import os
-
-    from ml.artifact import open_model
-    from ml.artifact.file_reader import FileReader
-    from ml.storage.encrypted import put_encrypted
-    from ml.storage.key_files import keys_in_environment
-    from ml.storage.replicas import Replicas
-    from ml.storage.sidecar import Payload
-
-    opened = open_places(places)
-    with open_model(path) as model, FileReader(path) as reader:
-        first, *others = opened.folders
-        sidecar = put_encrypted(
-            Replicas(opened.stores),
-            first.sidecars,
-            reader.pieces(0, reader.size),
+        return Archive(
+            open_places(self.places, self.replicas),
             keys_in_environment(os.environ),
-            Payload(model.layout.format),
+            HotVersions(Path(os.environ.get("MODELPROOF_CACHE") or "cache"), _cache_bytes()),
+            self.snapshot_every or SNAPSHOT_EVERY,
         )
-    for folder in others:
-        folder.sidecars.write(sidecar.stored.cid, sidecar.to_json())
-    return sidecar
+
+    def checked_archive(self) -> Archive | None:
+        """Where to store, if anywhere; what is wrong with it is said before any work is done."""
+        if not self.places:
+            return None
+        archive = self.archive()
+        archive.check()
+        return archive
+
+    def fetch(self, registry: ModelRegistry, files: ModelFiles) -> Fetch | None:
+        """What gets files from the stores, if any is named."""
+        return self.archive().fetching(registry, files) if self.places else None
 
 
-def named_on_chain(ui: Ui, model: str | None) -> dict[bytes, str]:
-    """The digests that versions of a model, or of all models, state for their objects' CIDs."""
-    from ml.chain import history, models
-    from ml.chain.records import NO_DIGEST
+def stored_in(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which a command stores what it registers, as ``storing``."""
 
-    with ui.connect() as session:
-        registry = session.registry()
-        chosen = [models.resolve(registry, model)] if model else models.all_models(registry)
-        return {
-            row.registered.details.content: f"{named.name} v{row.version.number}"
-            for named in chosen
-            for row in history.read(registry, named.id).rows
-            if row.registered.details.content != NO_DIGEST
-        }
+    @_store_option(more="  Without, nothing is stored, encrypted and named on chain.")
+    @click.option(
+        "--replicas",
+        default="all",
+        show_default=True,
+        envvar="MODELPROOF_REPLICAS",
+        metavar="POLICY",
+        help="How many of the stores have to take it: all, any, or a number.",
+    )
+    @click.option(
+        "--snapshot-every",
+        type=click.IntRange(1, 1000),
+        default=10,
+        show_default=True,
+        envvar="MODELPROOF_SNAPSHOT_EVERY",
+        help="Versions between whole files; those in between are deltas, where that is shorter.",
+    )
+    @functools.wraps(function)
+    def run(
+        ui: Ui, places: tuple[str, ...], replicas: str, snapshot_every: int, **parameters: Any
+    ) -> None:
+        function(ui, storing=Storing(places, replicas, snapshot_every), **parameters)
+
+    return run
+
+
+def fetched_from(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the option by which a command finds files that are not here, as ``storing``."""
+
+    @_store_option(more="  Files that are not below --artifacts are fetched from there.")
+    @functools.wraps(function)
+    def run(ui: Ui, places: tuple[str, ...], **parameters: Any) -> None:
+        function(ui, storing=Storing(places), **parameters)
+
+    return run
+
+
+def open_places(places: tuple[str, ...], replicas: str = "all") -> Places:
+    """Open the stores; one of them has to be a folder, for the sidecars."""
+    from ml.storage.places import Places
+    from ml.storage.replicas import Policy
+
+    return Places(places, Policy.parse(replicas))
+
+
+def _cache_bytes() -> int:
+    from ml.errors import ModelproofError
+
+    text = os.environ.get("MODELPROOF_CACHE_BYTES") or str(_DEFAULT_CACHE_BYTES)
+    if not text.isdecimal():
+        raise ModelproofError(f"MODELPROOF_CACHE_BYTES is a number of bytes, not {text!r}.")
+    return int(text)

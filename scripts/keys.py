@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command, command_group
-from scripts._sidecars import Choice, chosen, new_passphrase, store_option
+from scripts._sidecars import Choice, chosen, new_passphrase
+from scripts._stores import open_places, places_option
 
 if TYPE_CHECKING:
     from ml.storage.keys import Recipient
@@ -50,20 +51,19 @@ def generate(ui: Ui, file: Path, master: bool) -> None:
 
 @command("ape run keys show bafybei…", name="show", group=cli)
 @click.argument("what", required=False)
-@store_option
-def show(ui: Ui, what: str | None, root: Path) -> None:
+@places_option
+def show(ui: Ui, what: str | None, places: tuple[str, ...]) -> None:
     """Show the key in file WHAT, the recipients of object WHAT (a CID), or the keys at hand."""
     from ml.storage.cid import Cid
     from ml.storage.encrypted import read_sidecar
     from ml.storage.key_files import keys_in_environment, read_recipient
-    from ml.storage.local_store import LocalSidecars
 
     if what is None:
         _show_keys(ui, keys_in_environment(os.environ))
     elif Path(what).exists():
         _show_keys(ui, [read_recipient(Path(what))])
     else:
-        _show_sidecar(ui, read_sidecar(LocalSidecars(root), Cid.parse(what)))
+        _show_sidecar(ui, read_sidecar(open_places(places).sidecars, Cid.parse(what)))
 
 
 @command("ape run keys add auditor.pem.pub --all", name="add", group=cli)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from scripts._cli import Ui, command
+from scripts._stores import Storing, fetched_from
 
 
 @command("ape run predict mnist-cnn --sample 7")
@@ -26,6 +27,7 @@ from scripts._cli import Ui, command
 @click.option(
     "--artifacts", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True
 )
+@fetched_from
 def cli(
     ui: Ui,
     model: str,
@@ -36,6 +38,7 @@ def cli(
     file: Path | None,
     data: Path | None,
     artifacts: Path,
+    storing: Storing,
 ) -> None:
     """Verify a version of MODEL against the chain, then predict with the very bytes verified."""
     from ml.chain import models
@@ -57,9 +60,9 @@ def cli(
     with ui.connect() as session:
         registry = session.registry()
         named = models.resolve(registry, model)
-        found, loaded = versions.load_good(
-            registry, named, ModelFiles(artifacts), version, requirement
-        )
+        files = ModelFiles(artifacts)
+        fetch = storing.fetch(registry, files)
+        found, loaded = versions.load_good(registry, named, files, version, requirement, fetch)
     shape = loaded.metadata.architecture.input_shape
     truth = None
     if sample is not None:

@@ -15,7 +15,7 @@ from scripts._models import (
     test_set_root,
     validator_option,
 )
-from scripts._stores import keep_encrypted
+from scripts._stores import Storing, stored_in
 
 _SHOWN_NAMES = 5
 
@@ -44,18 +44,11 @@ _SHOWN_NAMES = 5
     help="The version that it was made from; any that passed in an open model, 0 for none."
     "  [default: current, or 0]",
 )
-@click.option(
-    "--store",
-    "places",
-    multiple=True,
-    metavar="PLACE",
-    help="Keep FILE encrypted too, for the keys at hand, and name the object on chain: a folder,"
-    " or ipfs:URL beside a folder.",
-)
 @click.option("--allow-non-finite", is_flag=True, help="Register NaN and infinite weights too.")
 @policy_options
 @kind_options
 @validator_option
+@stored_in
 def cli(
     ui: Ui,
     file: Path,
@@ -64,13 +57,13 @@ def cli(
     metadata: Path | None,
     artifacts: Path,
     parent: int | None,
-    places: tuple[str, ...],
     allow_non_finite: bool,
     preset: str | None,
     limits: tuple[str, ...],
     is_open: bool,
     fork_of: str | None,
     validator: str | None,
+    storing: Storing,
 ) -> None:
     """Register FILE as the next version of a model. TRAINER.
 
@@ -82,6 +75,7 @@ def cli(
     from ml.chain.records import Role
     from ml.errors import ModelproofError
     from ml.storage.model_files import ModelFiles
+    from ml.storage.version_store import KeptVersion
     from ml.training.canonical import canonical_json
 
     with open_model(file) as opened:
@@ -100,7 +94,7 @@ def cli(
             f"{file} has NaN or infinite weights in {names}: train again, or say"
             " --allow-non-finite."
         )
-    files = ModelFiles(artifacts)
+    files, archive = ModelFiles(artifacts), storing.checked_archive()
     files.root.mkdir(parents=True, exist_ok=True)  # before anything is sent
     new = None
     if test_set:
@@ -119,8 +113,10 @@ def cli(
         turn = next_turn(registry, named, parent)
         version = turn.version
         kept = files.keep(named.name, version, file, manifest)
-        stored = keep_encrypted(file, places).stored if places else None
-        if stored:
+        stored = None
+        if archive:
+            kept_version = KeptVersion(kept.artifact, manifest)
+            stored = archive.keep(registry, named, turn, kept_version, files).stored
             turn = turn.naming(stored.sha256, stored.cid.digest)
         receipt = register(registry, named, turn, manifest.weights, stated, sender=sender)
         ui.fields(

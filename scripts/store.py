@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command, command_group
-from scripts._stores import Places, named_on_chain, open_places, places_option
+from scripts._stores import open_places, places_option
 
 if TYPE_CHECKING:
     from ml.storage.cid import Cid
-    from ml.storage.upkeep import Finding
+    from ml.storage.delta_chains import NamedVersion
+    from ml.storage.places import Places
+    from ml.storage.upkeep import Finding, Statistics
 
 _DAY_S = 86_400.0
 
@@ -38,8 +40,9 @@ def verify(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
     """Read every object whole from each store, and every sidecar from each folder."""
     from ml.storage.upkeep import examine, examine_sidecars
 
-    opened, cids = _objects(ui, model, places)
-    _report(ui, [*examine(opened.stores, cids), *examine_sidecars(opened.folders, cids)])
+    opened, cids, named = _objects(ui, model, places)
+    findings = [*examine(opened.stores, cids), *examine_sidecars(opened.folders, cids)]
+    _report(ui, findings, opened, named)
 
 
 @command("ape run store repair --store objects --store /mnt/copy", name="repair", group=cli)
@@ -49,8 +52,9 @@ def repair(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
     """Put what is lost or damaged in one store there again, from another that has it whole."""
     from ml.storage.upkeep import repair, repair_sidecars
 
-    opened, cids = _objects(ui, model, places)
-    _report(ui, [*repair(opened.stores, cids), *repair_sidecars(opened.folders, cids)])
+    opened, cids, named = _objects(ui, model, places)
+    findings = [*repair(opened.stores, cids), *repair_sidecars(opened.folders, cids)]
+    _report(ui, findings, opened, named)
 
 
 @command("ape run store gc --store objects --delete", name="gc", group=cli)
@@ -91,7 +95,7 @@ def gc(
     versions = read_updates(listed) if listed else {}
     updates = upkeep.Updates(rule, versions, max(versions.values(), default=0))
     opened = open_places(places)
-    named = named_on_chain(ui, None)
+    named = {digest for version in _named(ui, None) for digest in version.digests}
     newest = time.time() - days * _DAY_S
     # what one folder calls garbage may be new in another: it is garbage where all agree
     verdicts = [upkeep.garbage(folder, named, newest, updates) for folder in opened.folders]
@@ -113,9 +117,10 @@ def gc(
     ui.result({"garbage": [str(cid) for cid in found], "deleted": delete})
 
 
-@command("ape run store stats --store objects", name="stats", group=cli)
+@command("ape run store stats --model mine --store objects", name="stats", group=cli)
+@click.option("--model", help="Also say how each version of this model is kept.")
 @places_option
-def stats(ui: Ui, places: tuple[str, ...]) -> None:
+def stats(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
     """Count objects, sidecars and bytes."""
     from ml.storage.upkeep import statistics
 
@@ -124,51 +129,109 @@ def stats(ui: Ui, places: tuple[str, ...]) -> None:
     ui.table(
         ["store", "objects", "sidecars", "bytes", "formats"],
         [
-            (
-                store,
-                each.objects,
-                each.sidecars,
-                f"{each.total_bytes:,}",
-                ", ".join(f"{count} {name}" for name, count in sorted(each.formats.items())),
-            )
+            (store, each.objects, each.sidecars, f"{each.total_bytes:,}", _formats(each))
             for store, each in counted
         ],
     )
+    stores = [
+        {
+            "store": str(store),
+            "objects": each.objects,
+            "sidecars": each.sidecars,
+            "bytes": each.total_bytes,
+            "formats": each.formats,
+        }
+        for store, each in counted
+    ]
     ui.result(
-        [
-            {
-                "store": str(store),
-                "objects": each.objects,
-                "sidecars": each.sidecars,
-                "bytes": each.total_bytes,
-                "formats": each.formats,
-            }
-            for store, each in counted
-        ]
+        {"stores": stores, "versions": _show_versions(ui, opened, model)} if model else stores
     )
 
 
-def _objects(ui: Ui, model: str | None, places: tuple[str, ...]) -> tuple[Places, list[Cid]]:
-    """The stores, and the objects that should be in each of them."""
+def _formats(counted: Statistics) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counted.formats.items()))
+
+
+def _show_versions(ui: Ui, opened: Places, model: str) -> list[dict[str, object]]:
+    """Print how each version of a model is kept, by what the chain and the sidecars say."""
+    from ml.storage.delta_chains import delta_chain, described_by
+
+    describe = described_by([folder.sidecars for folder in opened.folders])
+    kept = []
+    for version in _named(ui, model):
+        sidecar = describe(version.content) if version.content else None
+        builds_on = [each.name for each in delta_chain(version, describe)[1:]]
+        kept.append((version.name, sidecar, builds_on))
+    ui.say("")
+    ui.table(
+        ["version", "object", "format", "bytes", "builds on"],
+        [
+            (
+                version,
+                *(
+                    (each.stored.cid, each.payload.format, f"{each.stored.size:,}")
+                    if each
+                    else ("-", "-", "-")
+                ),
+                ", ".join(builds_on) or "-",
+            )
+            for version, each, builds_on in kept
+        ],
+    )
+    return [
+        {
+            "version": version,
+            "object": str(each.stored.cid) if each else None,
+            "format": each.payload.format if each else None,
+            "bytes": each.stored.size if each else None,
+            "builds_on": builds_on,
+        }
+        for version, each, builds_on in kept
+    ]
+
+
+def _named(ui: Ui, model: str | None) -> list[NamedVersion]:
+    """The versions of a model, or of all models, and the objects that they name."""
+    from ml.chain import models
+    from ml.training.named_objects import named_objects
+
+    with ui.connect() as session:
+        registry = session.registry()
+        return named_objects(registry, models.resolve(registry, model) if model else None)
+
+
+def _objects(
+    ui: Ui, model: str | None, places: tuple[str, ...]
+) -> tuple[Places, list[Cid], list[NamedVersion]]:
+    """The stores, the objects that should be in each of them, and the versions that name some."""
     from ml.storage.upkeep import known
 
     opened = open_places(places)
-    named = named_on_chain(ui, model) if model else {}
-    return opened, sorted(known(opened.stores, named), key=str)
+    named = _named(ui, model) if model else []
+    digests = [digest for version in named for digest in version.digests]
+    return opened, sorted(known(opened.stores, digests), key=str), named
 
 
-def _report(ui: Ui, findings: Sequence[Finding]) -> None:
+def _report(
+    ui: Ui, findings: Sequence[Finding], opened: Places, named: Sequence[NamedVersion]
+) -> None:
     """Print what is not whole, and fail if something is lost or damaged, or cannot be known."""
     from ml.errors import ModelproofError, NotVerified
+    from ml.storage.delta_chains import described_by, needed_by
     from ml.storage.upkeep import Condition
 
     fine = (Condition.WHOLE, Condition.REPAIRED)
     told = [each for each in findings if each.condition is not Condition.WHOLE]
     bad = [each for each in findings if each.condition not in fine]
-    if told:
+    needed = needed_by(named, described_by([folder.sidecars for folder in opened.folders]))
+    rows = [(each, needed.get(each.cid.digest, [])) for each in told]
+    if rows:
         ui.table(
-            ["object", "in", "", ""],
-            [(each.cid, each.place, each.condition.value, each.reason) for each in told],
+            ["object", "in", "", "needed by", ""],
+            [
+                (each.cid, each.place, each.condition.value, ", ".join(names) or "-", each.reason)
+                for each, names in rows
+            ],
         )
     data = {
         "checked": len(findings),
@@ -178,8 +241,9 @@ def _report(ui: Ui, findings: Sequence[Finding]) -> None:
                 "store": each.place,
                 "condition": each.condition.value,
                 "reason": each.reason,
+                "needed_by": names,
             }
-            for each in told
+            for each, names in rows
         ],
     }
     if bad:

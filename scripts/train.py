@@ -14,6 +14,7 @@ from scripts._models import (
     policy_options,
     validator_option,
 )
+from scripts._stores import Storing, stored_in
 from scripts._versions import show_version
 
 
@@ -44,6 +45,7 @@ from scripts._versions import show_version
 @policy_options
 @kind_options
 @validator_option
+@stored_in
 def cli(
     ui: Ui,
     dataset: str,
@@ -60,6 +62,7 @@ def cli(
     is_open: bool,
     fork_of: str | None,
     validator: str | None,
+    storing: Storing,
 ) -> None:
     """Train on DATASET, register the result as the next version, and validate it.
 
@@ -79,14 +82,15 @@ def cli(
 
     recipe = find_recipe(dataset, architecture)
     samples = load_dataset(dataset, data)
-    files = ModelFiles(artifacts)
+    files, archive = ModelFiles(artifacts), storing.checked_archive()
     new = NewModel(samples.test_digest, preset, limits, validator, is_open, fork_of)
     with ui.connect(lasting=False) as session:
         registry = session.registry()
         trainer = ui.account(session, Role.TRAINER)
         judge = ui.validator(session, validator)
         named = open_or_create(ui, session, registry, model or recipe.name, new)
-        begun = versions.start(registry, named, files, parent=parent, fresh=fresh)
+        fetch = archive.fetching(registry, files) if archive else None
+        begun = versions.start(registry, named, files, parent=parent, fresh=fresh, fetch=fetch)
         number = begun.turn.version
         with training_bar(f"v{number} of {named.name}", ui.err) as progress:
             trained = train(
@@ -98,7 +102,7 @@ def cli(
                 progress=progress,
             )
         stored, receipt = versions.register_trained(
-            registry, named, files, begun, trained, sender=trainer
+            registry, named, files, begun, trained, archive=archive, sender=trainer
         )
         ui.say(f"v{number} is registered in block {receipt.block}: {stored.artifact}")
         sentence = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command
+from scripts._stores import Storing, fetched_from
 from scripts._versions import show_version
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ml.chain.quorum import Measured
     from ml.chain.registry import ModelRegistry
     from ml.chain.session import Session
+    from ml.storage.model_files import ModelFiles
+    from ml.training.archive import Fetch
     from ml.training.reported import ReportedMetrics
 
 
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--artifacts", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True
 )
+@fetched_from
 def cli(
     ui: Ui,
     model: str,
@@ -59,6 +63,7 @@ def cli(
     deadline_hours: int,
     data: Path | None,
     artifacts: Path,
+    storing: Storing,
 ) -> None:
     """Validate a version of MODEL that waits, and let the policy decide. VALIDATOR.
 
@@ -70,6 +75,7 @@ def cli(
     """
     from ml.chain import models, publishing, quorum
     from ml.chain.records import Role
+    from ml.storage.model_files import ModelFiles
     from ml.training.reported import read_metrics
 
     _check_usage(files, sign=sign, submit=submit, measured=bool(metrics or reject))
@@ -85,7 +91,9 @@ def cli(
         quorum.check_validator(registry, waiting.model, validator.address)
         if not sign:
             publishing.check_single(waiting.model, named.name)
-        measured = _measured(named, waiting, reported, reject, sign, data, artifacts)
+        kept = ModelFiles(artifacts)
+        fetch = storing.fetch(registry, kept)
+        measured = _measured(named, waiting, reported, reject, sign, data, kept, fetch)
         if sign:
             _sign(ui, registry, waiting, measured, deadline_hours, validator)
         else:
@@ -112,18 +120,18 @@ def _measured(
     reject: bool,
     sign: bool,
     data: Path | None,
-    artifacts: Path,
+    kept: ModelFiles,
+    fetch: Fetch | None,
 ) -> Measured:
     """What was found out about a version, here or elsewhere."""
     from ml.chain.quorum import Measured
-    from ml.storage.model_files import ModelFiles
     from ml.training import versions
 
     if reported is not None:
         accuracies = (reported.accuracy_ppm, reported.training_accuracy_ppm)
         return Measured(*accuracies, reported.text, accepted=not reject)
     dataset = versions.dataset_of(waiting, named.name, data)
-    found = versions.evaluate_waiting(named, ModelFiles(artifacts), waiting, dataset)
+    found = versions.evaluate_waiting(named, kept, waiting, dataset, fetch)
     text = found.metrics.counted() if sign else found.metrics.summary()
     accuracies = (found.metrics.accuracy_ppm, found.training_accuracy_ppm)
     return Measured(*accuracies, text, accepted=not reject)

@@ -6,6 +6,7 @@ authenticates it, and whatever it says, what comes of it must have the identity 
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -114,13 +115,15 @@ def encode_delta(
     return _encode(header, head, spans, (base, base_manifest), (target, manifest))
 
 
-def read_delta_header(reader: PieceReader) -> DeltaHeader:
-    """Read the start of a delta.
+def look_into_delta(pieces: Iterable[Piece]) -> tuple[DeltaHeader, Iterable[Piece]]:
+    """Read what a delta says of itself, and give all of its pieces, to be applied.
 
     Raises:
         DamagedDelta: it is none, or one of another version.
     """
-    return _read_header(reader)[0]
+    reader = PieceReader(pieces)
+    start = bytes(reader.take(_HEADER.size))
+    return _read_header(PieceReader([start]))[0], itertools.chain([start], reader.rest())
 
 
 def apply_delta(pieces: Iterable[Piece], base: FilePath, path: Path, weights: bytes) -> None:

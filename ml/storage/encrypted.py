@@ -12,6 +12,7 @@ from .errors import StorageError
 from .keys import Key, Recipient
 from .pieces import Piece
 from .sidecar import Payload, Sidecar
+from .spool import spooled
 from .store import Sidecars, Store
 
 
@@ -24,7 +25,7 @@ def put_encrypted(
     *,
     segment_bytes: int = SEGMENT_BYTES,
 ) -> Sidecar:
-    """Encrypt bytes under a key of their own, and keep the object and its sidecar.
+    """Encrypt bytes under a key of their own, and keep the object, then its sidecar.
 
     A crash between the two leaves an object that nobody can read and nobody was told of.
 
@@ -39,10 +40,58 @@ def put_encrypted(
     Raises:
         StorageError: there is no recipient, or the store does not take it.
     """
+    encryption = _encryption(recipients, segment_bytes)
+    return _keep(store, sidecars, encryption, encryption.encrypt(plaintext), recipients, payload)
+
+
+def put_encrypted_if_shorter(
+    store: Store,
+    sidecars: Sidecars,
+    plaintext: Iterable[Piece],
+    recipients: Sequence[Recipient],
+    payload: Payload,
+    limit_bytes: int,
+) -> Sidecar | None:
+    """Do the same if the object has fewer bytes than ``limit_bytes``; else keep nothing of it.
+
+    The object passes through a temporary file; the plaintext is read no further than needed.
+    """
+    encryption = _encryption(recipients, SEGMENT_BYTES)
+    try:
+        with spooled(_below(encryption.encrypt(plaintext), limit_bytes)) as spool:
+            return _keep(store, sidecars, encryption, spool, recipients, payload)
+    except _TooLong:
+        return None
+
+
+class _TooLong(Exception):
+    """The object is not shorter than it has to be."""
+
+
+def _below(pieces: Iterable[Piece], limit_bytes: int) -> Iterator[Piece]:
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total >= limit_bytes:
+            raise _TooLong
+        yield piece
+
+
+def _encryption(recipients: Sequence[Recipient], segment_bytes: int) -> Encryption:
     if not recipients:
         raise StorageError("an object is encrypted for somebody: name a recipient, or set a key")
-    encryption = Encryption(segment_bytes)
-    stored = store.put(encryption.encrypt(plaintext))
+    return Encryption(segment_bytes)
+
+
+def _keep(
+    store: Store,
+    sidecars: Sidecars,
+    encryption: Encryption,
+    sealed: Iterable[Piece],
+    recipients: Sequence[Recipient],
+    payload: Payload,
+) -> Sidecar:
+    stored = store.put(sealed)
     sidecar = make_sidecar(stored, encryption.header, encryption.key, payload, recipients)
     sidecars.write(stored.cid, sidecar.to_json())
     return sidecar

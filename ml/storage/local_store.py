@@ -96,6 +96,9 @@ class LocalSidecars(Sidecars):
         self.root = root
         self._folder = Folder(root)
 
+    def __str__(self) -> str:
+        return str(self.root)
+
     def read(self, cid: Cid) -> bytes:
         """Return a sidecar as it was written; raises `UnknownObject`."""
         try:

@@ -5,7 +5,7 @@ A piece is valid until the next one is asked for, so that a stream of any length
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 Piece: TypeAlias = bytes | bytearray | memoryview
@@ -56,6 +56,14 @@ class PieceReader:
                     return
                 self._rest = memoryview(piece)
             self._cut(len(self._rest))
+
+    def rest(self) -> Iterator[memoryview]:
+        """Give all that is left, piece by piece; each is valid until the next one."""
+        if self._rest:
+            yield self._cut(len(self._rest))
+        for piece in self._pieces:
+            self.taken += len(piece)
+            yield memoryview(piece)
 
     def _cut(self, count: int) -> memoryview:
         part, self._rest = self._rest[:count], self._rest[count:]

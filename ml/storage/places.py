@@ -1,12 +1,23 @@
-"""Stores by what users call them: a folder, or ``ipfs:`` and the URL of a node's RPC."""
+"""The stores that a user names: folders, and IPFS nodes beside them.
+
+A place is a folder, or ``ipfs:`` and the URL of a node's RPC. One of them has to be a folder, for
+the sidecars.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from .local_store import LocalStore
-from .store import Store
+from ml.errors import ModelproofError, NotVerified
+
+from .cid import Cid
+from .encrypted import read_sidecar
+from .errors import StorageError, UnknownObject
+from .local_store import LocalSidecars, LocalStore
+from .replicas import ALL, Policy, Replicas
+from .store import Sidecars, Store
 
 _IPFS: Final = "ipfs:"
 
@@ -22,3 +33,88 @@ def open_store(place: str) -> Store:
 
         return IpfsStore(place.removeprefix(_IPFS))
     return LocalStore(Path(place))
+
+
+class Places:
+    """The stores at some places, and what they are together."""
+
+    def __init__(self, names: Sequence[str], policy: Policy = ALL) -> None:
+        """Open the stores; nothing is connected to or made yet.
+
+        Raises:
+            StorageError: none is a folder, one is no place, or the policy asks for more of them.
+        """
+        self.stores: Final = [open_store(name) for name in names]
+        self.folders: Final = [each for each in self.stores if isinstance(each, LocalStore)]
+        if not self.folders:
+            raise StorageError(
+                "an IPFS node keeps no sidecars: name a --store too that is a folder, as objects."
+            )
+        policy.needed(len(self.stores))
+        self._policy: Final = policy
+
+    @property
+    def store(self) -> Store:
+        """All of them as one, by the policy."""
+        return self.stores[0] if len(self.stores) == 1 else Replicas(self.stores, self._policy)
+
+    @property
+    def sidecars(self) -> Sidecars:
+        """The sidecars of all folders as one."""
+        if len(self.folders) == 1:
+            return self.folders[0].sidecars
+        return SidecarReplicas([folder.sidecars for folder in self.folders])
+
+    def sidecars_of(self, store: Store) -> Sidecars:
+        """The sidecars beside a store's objects; an IPFS node's are in the first folder."""
+        return next((each for each in self.folders if each is store), self.folders[0]).sidecars
+
+
+class SidecarReplicas(Sidecars):
+    """The same sidecars in several folders: each is written to all, and read where it is right."""
+
+    def __init__(self, folders: Sequence[LocalSidecars]) -> None:
+        self._folders: Final = tuple(folders)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self._folders))
+
+    def read(self, cid: Cid) -> bytes:
+        """Return the first sidecar that is right.
+
+        Raises:
+            UnknownObject: no folder has one.
+            DamagedSidecar, SwappedSidecar: some have, but none that is right.
+        """
+        refusals: list[ModelproofError] = []
+        for folder in self._folders:
+            try:
+                return read_sidecar(folder, cid).to_json()
+            except (UnknownObject, NotVerified) as error:
+                refusals.append(error)
+        for refusal in refusals:
+            if isinstance(refusal, NotVerified):
+                raise refusal
+        raise UnknownObject(f"there is no sidecar of {cid} in {self}")
+
+    def write(self, cid: Cid, sidecar: bytes) -> None:
+        """Keep a sidecar in all folders; errors as `LocalSidecars.write`.
+
+        A crash in between leaves it in some of them: `upkeep.repair_sidecars` completes it.
+        """
+        for folder in self._folders:
+            folder.write(cid, sidecar)
+
+    def update(self, cid: Cid, change: Callable[[bytes], bytes]) -> bool:
+        """Replace each folder's sidecar by what ``change`` makes of it."""
+        changed = [folder.update(cid, change) for folder in self._folders]
+        return any(changed)
+
+    def delete(self, cid: Cid) -> None:
+        """Remove a sidecar from all folders."""
+        for folder in self._folders:
+            folder.delete(cid)
+
+    def names(self) -> Iterator[Cid]:
+        """The objects that have a sidecar in one of the folders."""
+        return iter({cid for folder in self._folders for cid in folder.names()})

@@ -1,22 +1,23 @@
 """A model's versions as encrypted objects: snapshots, deltas between them, and any of them again.
 
-Every version is a delta to the one before, and every few versions a whole file (a snapshot), so
-that getting one back takes a bounded number of steps. Each step's result must have the identity
-that the next one builds on, and the last one that of the chain, before it is handed out.
+Every version is a delta to its parent, and every few versions a whole file (a snapshot), so that
+getting one back takes a bounded number of steps. Each step's result must have the identity that the
+next one builds on, and the last one that of the chain, before it is handed out.
 """
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ml import files
-from ml.artifact import Manifest, open_model, read_manifest
-from ml.artifact.digests import DigestAlgorithm
+from ml.artifact import Manifest, open_model
+from ml.artifact.errors import quoted_path
 from ml.artifact.file_reader import FileReader
 from ml.errors import ModelproofError, NotVerified
 
@@ -29,19 +30,37 @@ from .deltas import (
     NoDelta,
     apply_delta,
     encode_delta,
-    read_delta_header,
+    look_into_delta,
 )
-from .encrypted import open_decrypted, put_encrypted, read_sidecar
+from .encrypted import open_decrypted, put_encrypted, put_encrypted_if_shorter, read_sidecar
 from .errors import StorageError, UnknownObject
+from .hot_versions import HotVersions, manifest_of
 from .keys import Key, Recipient
-from .pieces import Piece, PieceReader
+from .pieces import Piece
 from .sidecar import Payload, Sidecar
 from .store import Sidecars, Store
 
 SNAPSHOT_EVERY: Final = 10
 
-Locate = Callable[[bytes], Cid | None]
-"""Where the object of a version lies, by the version's identity; None: it has none."""
+_OPAQUE: Final = "opaque"
+_SUFFIXES: Final = {"safetensors": ".safetensors", "torch": ".pt"}
+_OPAQUE_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,16}")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedObject:
+    """An object as the chain names it."""
+
+    sha256: bytes
+    """Of its bytes."""
+    content: bytes
+    """The digest in its CID."""
+    version: str
+    """Whose it is, for messages."""
+
+
+Locate = Callable[[bytes], Sequence[RecordedObject]]
+"""The objects of the versions that have these weights, in the order in which to try them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +69,26 @@ class KeptVersion:
 
     path: Path
     manifest: Manifest
+
+
+class MissingBase(StorageError):
+    """What a version's delta builds on cannot be had."""
+
+
+class DamagedBase(NotVerified):
+    """What a version's delta builds on is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A version to be made on the way to another one: of which object, and of which bytes."""
+
+    weights: bytes
+    of: RecordedObject
+    header: DeltaHeader | None
+    """None for a snapshot."""
+    format: str
+    pieces: Iterable[Piece]
 
 
 class VersionStore:
@@ -70,12 +109,18 @@ class VersionStore:
             store: where the objects are
             sidecars: where their sidecars are
             keys: what opens them
-            locate: what the chain says of a version's object
-            hot: versions that are got back again and again
+            locate: what the chain says of versions' objects
+            hot: where files are made, and kept for a while
             snapshot_every: the number of versions from one snapshot to the next, 1 for no deltas
+
+        Raises:
+            StorageError: there cannot be a snapshot every so many versions.
         """
         if not 1 <= snapshot_every <= MAX_DEPTH:
-            raise ValueError(f"there cannot be a snapshot every {snapshot_every} versions")
+            raise StorageError(
+                f"there cannot be a snapshot every {snapshot_every} versions, but every 1 to"
+                f" {MAX_DEPTH}"
+            )
         self._store: Final = store
         self._sidecars: Final = sidecars
         self._keys: Final = keys
@@ -84,9 +129,21 @@ class VersionStore:
         self._snapshot_every: Final = snapshot_every
 
     def put(
-        self, version: KeptVersion, recipients: Sequence[Recipient], parent: KeptVersion | None
+        self,
+        version: KeptVersion,
+        recipients: Sequence[Recipient],
+        parent: bytes | None = None,
+        at_hand: Path | None = None,
     ) -> Sidecar:
         """Encrypt and keep a version: as a delta to its parent where that is due, and shorter.
+
+        A version whose parent's object cannot be had, for whatever reason, is kept whole.
+
+        Args:
+            version: the version
+            recipients: who will be able to read it
+            parent: the identity of its parent, if it has one
+            at_hand: where the parent's file may be; else it is got back
 
         Raises:
             StorageError: the store does not take it, or nobody is to read it.
@@ -94,69 +151,120 @@ class VersionStore:
         """
         depth = self._depth(parent) + 1 if parent else 0
         if parent and 0 < depth < self._snapshot_every:
-            delta = self._put_delta(version, recipients, parent, depth)
-            if delta and delta.stored.size < version.path.stat().st_size:
-                return delta
+            with self._hot.held():
+                base = self._base(parent, at_hand)
+                delta = self._put_delta(version, recipients, base, depth) if base else None
             if delta:
-                self._store.delete(delta.stored.cid)
-                self._sidecars.delete(delta.stored.cid)
+                return delta
         return self._put_snapshot(version, recipients)
 
     def get(self, weights: bytes, path: Path) -> None:
         """Write a version's file, which takes its name once it has this identity.
 
         Raises:
-            UnknownObject: the object of the version, or of one that it builds on, is not known or
-                not here.
+            UnknownObject: the version's object is not known or not here.
+            MissingBase: that of a version that it builds on is not, or no key opens it.
             NotVerified: an object is damaged, or what comes of it is another version.
-            StorageError: no key opens one of the objects.
+            DamagedBase: that is so with a version that it builds on.
+            StorageError: no key opens the object, or ``path`` has a name for another format.
         """
-        try:
-            self._get(weights, path)
-        finally:
-            self._hot.trim()
+        with self.opened(weights) as found:
+            _copy(found, path, weights)
 
-    def _get(self, weights: bytes, path: Path) -> None:
-        steps = self._steps(weights)
-        for number, (target, cid, header) in enumerate(steps):
-            place = path if number + 1 == len(steps) else self._hot.place(target)
-            with open_decrypted(self._store, self._sidecars, cid, self._keys) as pieces:
-                if header:
-                    apply_delta(pieces, self._hot.place(header.base), place, target)
-                else:
-                    _write_snapshot(pieces, place, target)
-        if steps:
-            self._hot.add(weights, path)
+    @contextmanager
+    def opened(self, weights: bytes) -> Iterator[Path]:
+        """Have a version's verified file at hand for as long as the block runs; errors as `get`.
+
+        Its suffix is one for its format.
+        """
+        with self._hot.held():
+            yield self._made(weights)
+
+    def _made(self, weights: bytes) -> Path:
+        """Make a version's file among the hot ones, if it is not there."""
+        with ExitStack() as opened:
+            steps, made = self._steps(weights, opened)
+            for step in steps:
+                with _said_of(step, steps[-1]):
+                    made = self._make(step, made)
+                self._hot.trim(made)  # which the next step builds on, and nothing else
+        return made
+
+    def _make(self, step: _Step, base: Path) -> Path:
+        place = self._hot.place(step.weights, suffix_of(step.format))
+        if step.header is None:
+            _write_snapshot(step, place)
         else:
-            self._hot.copy(weights, path)
+            apply_delta(step.pieces, base, place, step.weights)
+        return place
 
-    def _steps(self, weights: bytes) -> list[tuple[bytes, Cid, DeltaHeader | None]]:
-        """The objects from a snapshot or a hot version to this one, in the order of their use."""
-        steps: list[tuple[bytes, Cid, DeltaHeader | None]] = []
+    def _steps(self, weights: bytes, opened: ExitStack) -> tuple[list[_Step], Path]:
+        """The objects that lead to this version, in the order of their use, and where from.
+
+        They begin with a snapshot, for which the path means nothing, or after a hot version.
+        """
+        steps: list[_Step] = []
         wanted, depth = weights, MAX_DEPTH + 1
-        while not self._hot.has(wanted):
-            cid = self._cid(wanted)
-            header = self._delta_header(cid)
-            steps.append((wanted, cid, header))
+        while (found := self._hot.find(wanted)) is None:
+            with _said_of(None, steps[0] if steps else None):
+                steps.append(self._step(wanted, depth, opened))
+            header = steps[-1].header
             if header is None:
+                found = self._hot.root
                 break
-            if header.target != wanted or header.depth >= depth:
-                raise NotVerified(
-                    f"object {cid} is the delta to 0x{header.target.hex()}, number {header.depth}"
-                    f" after a snapshot; asked for was 0x{wanted.hex()}, before number {depth}"
-                )
             wanted, depth = header.base, header.depth
         steps.reverse()
-        return steps
+        return steps, found
+
+    def _step(self, weights: bytes, depth: int, opened: ExitStack) -> _Step:
+        """Open the first object of this version that can be; its depth must be less than this.
+
+        Every step leads to a smaller depth, so that no objects lead in a circle.
+        """
+        refusals: list[ModelproofError] = []
+        for recorded in self._locate(weights):
+            try:
+                return self._opened(recorded, weights, depth, opened)
+            except ModelproofError as error:
+                refusals.append(error)
+        if not refusals:
+            raise UnknownObject(f"no object is known for the weights 0x{weights.hex()}")
+        raise next((each for each in refusals if isinstance(each, NotVerified)), refusals[0])
+
+    def _opened(
+        self, recorded: RecordedObject, weights: bytes, depth: int, opened: ExitStack
+    ) -> _Step:
+        sidecar = self._sidecar(recorded)
+        cid, kind = sidecar.stored.cid, sidecar.payload.format
+        pieces: Iterable[Piece] = opened.enter_context(
+            open_decrypted(self._store, self._sidecars, cid, self._keys)
+        )
+        if kind != FORMAT:
+            return _Step(weights, recorded, None, kind, pieces)
+        header, pieces = look_into_delta(pieces)
+        if header.target != weights or header.depth >= depth:
+            raise NotVerified(
+                f"object {cid} is the delta to 0x{header.target.hex()}, number {header.depth}"
+                f" after a snapshot; asked for was 0x{weights.hex()}, before number {depth}"
+            )
+        return _Step(weights, recorded, header, "safetensors", pieces)
 
     def _put_snapshot(self, version: KeptVersion, recipients: Sequence[Recipient]) -> Sidecar:
         with open_model(version.path) as model:
-            kind = model.layout.format
-        if version.path.is_dir() or kind == "shards":
-            raise NoDelta(f"{version.path} consists of several files: an object is one file")
+            if not model.layout.is_one_file:
+                raise StorageError(
+                    f"{quoted_path(version.path)} consists of several files: an object is one"
+                )
+            payload = Payload(_format_name(model.layout.format, version.path))
         with FileReader(version.path) as reader:
             pieces = reader.pieces(0, reader.size)
-            return put_encrypted(self._store, self._sidecars, pieces, recipients, Payload(kind))
+            kept = put_encrypted(self._store, self._sidecars, pieces, recipients, payload)
+        if not manifest_of(version.path, version.manifest.weights):  # then nobody is told of it
+            raise NotVerified(
+                f"{quoted_path(version.path)} is not 0x{version.manifest.weights.hex()} any more:"
+                " the file changed"
+            )
+        return kept
 
     def _put_delta(
         self,
@@ -165,85 +273,60 @@ class VersionStore:
         parent: KeptVersion,
         depth: int,
     ) -> Sidecar | None:
-        payload = Payload(FORMAT, COMPRESSION)
+        """Keep a delta, if there can be one and its object is shorter than the file."""
         with open_model(parent.path) as base, open_model(version.path) as target:
             try:
                 pieces = encode_delta(base, parent.manifest, target, version.manifest, depth)
             except NoDelta:
                 return None
-            return put_encrypted(self._store, self._sidecars, pieces, recipients, payload)
+            return put_encrypted_if_shorter(
+                self._store,
+                self._sidecars,
+                pieces,
+                recipients,
+                Payload(FORMAT, COMPRESSION),
+                version.path.stat().st_size,
+            )
 
-    def _depth(self, parent: KeptVersion) -> int:
-        """How many deltas lead to the parent; as many as may be if its object cannot be read."""
+    def _base(self, weights: bytes, at_hand: Path | None) -> KeptVersion | None:
+        """The parent's file, at hand or got back; None if it is neither."""
+        if at_hand and (manifest := manifest_of(at_hand, weights)):
+            return KeptVersion(at_hand, manifest)
         try:
-            header = self._delta_header(self._cid(parent.manifest.weights))
-        except StorageError:  # not here, or not for us: then the next one stands by itself
-            return self._snapshot_every
+            made = self._made(weights)
+        except ModelproofError:
+            return None
+        found = manifest_of(made, weights)
+        return KeptVersion(made, found) if found else None
+
+    def _depth(self, weights: bytes) -> int:
+        """How many deltas lead to a version; as many as may be if its object cannot be read."""
+        with ExitStack() as opened:
+            try:
+                header = self._step(weights, MAX_DEPTH + 1, opened).header
+            except ModelproofError:  # not here, not for us, or damaged
+                return self._snapshot_every
         return header.depth if header else 0
 
-    def _cid(self, weights: bytes) -> Cid:
-        cid = self._locate(weights)
-        if cid is None:
-            raise UnknownObject(f"no object is known for the weights 0x{weights.hex()}")
-        return cid
-
-    def _delta_header(self, cid: Cid) -> DeltaHeader | None:
-        """What an object says if it is a delta; None for a snapshot."""
-        if read_sidecar(self._sidecars, cid).payload.format != FORMAT:
-            return None
-        with open_decrypted(self._store, self._sidecars, cid, self._keys) as pieces:
-            return read_delta_header(PieceReader(pieces))
-
-
-class HotVersions:
-    """Files of versions that were got back lately, in a folder of bounded size.
-
-    What is in it is checked again whenever it is handed out. While a version is put together, the
-    folder holds the steps to it too. One process uses a folder at a time.
-    """
-
-    def __init__(self, root: Path, limit_bytes: int) -> None:
-        self.root: Final = root
-        self.limit_bytes: Final = limit_bytes
-
-    def place(self, weights: bytes) -> Path:
-        """Where the file of a version is, or would be."""
-        return self.root / weights.hex()
-
-    def has(self, weights: bytes) -> bool:
-        """Tell whether a version is here, and right; a file that is not right is removed."""
-        place = self.place(weights)
-        if not place.is_file():
-            return False
-        if not _is(place, weights):
-            place.unlink()
-            return False
-        os.utime(place)
-        return True
-
-    def add(self, weights: bytes, path: Path) -> None:
-        """Keep a copy of a version's file, if it may be kept at all."""
-        if path.stat().st_size <= self.limit_bytes:
-            with files.replacing(self.place(weights)) as temporary:
-                shutil.copyfile(path, temporary)
-
-    def copy(self, weights: bytes, path: Path) -> None:
-        """Copy a version's file to where it takes its name if it is right; else `NotVerified`."""
-        with files.replacing(path) as temporary:
-            shutil.copyfile(self.place(weights), temporary)
-            _check(temporary, weights)
-
-    def trim(self) -> None:
-        """Remove the files that were used longest ago, until the others are within the limit."""
-        if not self.root.is_dir():
-            return
-        kept = sorted(self.root.iterdir(), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-        total = 0
-        for file in kept:
-            total += file.stat().st_size
-            if total > self.limit_bytes:
-                total -= file.stat().st_size
-                file.unlink()
+    def _sidecar(self, recorded: RecordedObject) -> Sidecar:
+        """The sidecar of an object that the chain names: of its two possible CIDs, one has one."""
+        for cid in possible_cids(recorded.content):
+            try:
+                sidecar = read_sidecar(self._sidecars, cid)
+            except UnknownObject:
+                continue
+            if sidecar.stored.sha256 != recorded.sha256:
+                raise NotVerified(
+                    f"the sidecar of {cid} says that its SHA-256 is"
+                    f" {sidecar.stored.sha256.hex()}, and on record for {recorded.version} is"
+                    f" {recorded.sha256.hex()}: take the sidecar from a replica"
+                )
+            return sidecar
+        one_leaf, leaves = possible_cids(recorded.content)
+        raise UnknownObject(
+            f"the object of {recorded.version}, {leaves} (or {one_leaf}), has no sidecar in"
+            f" {self._sidecars}: name the --store that has it"
+        )
 
 
 def possible_cids(digest: bytes) -> tuple[Cid, Cid]:
@@ -251,22 +334,56 @@ def possible_cids(digest: bytes) -> tuple[Cid, Cid]:
     return Cid(Codec.RAW, digest), Cid(Codec.DAG_PB, digest)
 
 
-def _write_snapshot(pieces: Iterable[Piece], path: Path, weights: bytes) -> None:
+def suffix_of(payload_format: str) -> str:
+    """The suffix of a file that an object of this format holds."""
+    return _SUFFIXES.get(payload_format) or payload_format.removeprefix(_OPAQUE)
+
+
+def _format_name(layout_format: str, path: Path) -> str:
+    """What a sidecar calls a file's format: a file of no known one keeps its suffix."""
+    suffix = path.suffix.lower()
+    if layout_format == _OPAQUE and _OPAQUE_SUFFIX.fullmatch(suffix):
+        return f"{_OPAQUE}{suffix}"
+    return layout_format
+
+
+@contextmanager
+def _said_of(step: _Step | None, wanted: _Step | None) -> Iterator[None]:
+    """Say of a failure that it is one on the way to another version, where that is so."""
+    try:
+        yield
+    except ModelproofError as error:
+        if wanted is None or step is wanted:
+            raise
+        kind = DamagedBase if isinstance(error, NotVerified) else MissingBase
+        of = f", {step.of.version}," if step else ""
+        raise kind(
+            f"{wanted.of.version} is kept as a delta, and what it builds on{of} cannot be had:"
+            f" {error}"
+        ) from error
+
+
+def _write_snapshot(step: _Step, path: Path) -> None:
     with files.replacing(path) as temporary:
         with temporary.open("wb") as file:
-            for piece in pieces:
+            for piece in step.pieces:
                 file.write(piece)
-        _check(temporary, weights)
+        if not manifest_of(temporary, step.weights):
+            raise NotVerified(
+                f"what is stored as {step.of.version} is not 0x{step.weights.hex()}, but another"
+                " model: its object is not the one that was registered"
+            )
 
 
-def _check(path: Path, weights: bytes) -> None:
-    if not _is(path, weights):
-        raise NotVerified(f"what was stored as 0x{weights.hex()} does not have that identity")
-
-
-def _is(path: Path, weights: bytes) -> bool:
-    """Whether a file has this identity, however its tensors are digested in it."""
-    try:
-        return any(read_manifest(path, each).weights == weights for each in DigestAlgorithm)
-    except ModelproofError:  # a damaged file may not even parse
-        return False
+def _copy(source: Path, target: Path, weights: bytes) -> None:
+    """Copy a verified file to where it takes its name if it is the same under that name."""
+    with files.replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+        if manifest_of(temporary, weights):
+            return
+        if manifest_of(source, weights):
+            raise StorageError(
+                f"under the name {quoted_path(target)}, the model would be read as one of another"
+                f" format: give it the suffix {source.suffix or '.bin'}"
+            )
+        raise NotVerified(f"the file of 0x{weights.hex()} changed while it was copied")

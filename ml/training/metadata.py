@@ -23,6 +23,8 @@ from .hyperparameters import LbfgsHyperparameters, SgdHyperparameters
 from .metrics import Metrics
 
 SUFFIX: Final = ".json"
+OBJECT_KEY: Final = "metadata_cid"
+"""Where a summary names the stored object that holds the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,11 @@ class TrainingMetadata:
         """The SHA-256 of the text, 32 bytes."""
         return hashlib.sha256(self.to_json().encode()).digest()
 
-    def summary(self) -> str:
-        """Write JSON of about 170 bytes for the chain: what was trained, and the text's digest."""
+    def summary(self, stored_as: str | None = None) -> str:
+        """Write JSON of about 170 bytes for the chain: what was trained, and the text's digest.
+
+        ``stored_as`` is the CID of the object that holds the text, if it is in a store.
+        """
         return canonical.canonical_json(
             {
                 "dataset": self.dataset.name,
@@ -102,6 +107,7 @@ class TrainingMetadata:
                 "metadata_sha256": self.digest.hex(),
                 "recipe": self.recipe,
                 "seed": self.seed,
+                **({OBJECT_KEY: stored_as} if stored_as else {}),
             }
         )
 

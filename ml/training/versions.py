@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.artifact import strict_json
-from ml.artifact.strict_json import StrictJsonError
 from ml.chain import models, verification
 from ml.chain.events import Registered
 from ml.chain.models import NamedModel
@@ -23,12 +22,15 @@ from ml.chain.types import ModelKind
 from ml.chain.verification import Identified, Requirement
 from ml.errors import ModelproofError, NotVerified
 from ml.storage.model_files import ModelFiles, StoredVersion
+from ml.storage.version_store import KeptVersion
 
 from . import checkpoint
+from .archive import Archive, Fetch
 from .classifiers import Classifier, evaluate_on_test
 from .datasets import Dataset, load_dataset
 from .metadata import TrainingMetadata, read_metadata
 from .metrics import Metrics
+from .stated import metadata_digest
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
@@ -45,34 +47,44 @@ class LoadedVersion:
     classifier: Classifier
 
 
-def load_registered(files: ModelFiles, record: Registered, name: str) -> LoadedVersion:
+def load_registered(
+    files: ModelFiles, record: Registered, name: str, fetch: Fetch | None = None
+) -> LoadedVersion:
     """Load a version's model from its files here, by what its registration says.
 
     Args:
         files: where the files are
         record: the registration, which has been checked against the version's commitment
         name: of the model, for messages
+        fetch: gets files that are missing; what is here and is not right, it leaves alone
 
     Raises:
         NotVerified: a file is not the registered one.
         ModelproofError: a file is missing, or the version was not trained by this project.
     """
-    digest = _metadata_digest(record, name)
+    digest = metadata_digest(record, name)
     refused: list[ModelproofError] = []
     for stored in files.find_all(record.weights, record.version):
         try:
-            metadata = read_metadata(stored.metadata, digest)
-            classifier = checkpoint.load(stored.artifact, record.weights, metadata.architecture)
+            return _load(stored, record.weights, digest)
         except ModelproofError as error:  # a file of this name, and of another version or damaged
             refused.append(error)
-            continue
-        return LoadedVersion(stored, metadata, classifier)
+    wrong = next((error for error in refused if isinstance(error, NotVerified)), None)
+    if fetch and not wrong:
+        return _load(fetch(record), record.weights, digest)
     if refused:
-        raise next((error for error in refused if isinstance(error, NotVerified)), refused[0])
+        raise wrong or refused[0]
     raise ModelproofError(
         f"the file of v{record.version} of {name} is not below {files.root}/:"
-        f" `ape run restore {name}` puts it back from a backup."
+        f" `ape run restore {name}` puts it back from a backup, `ape run fetch {name}"
+        f" {record.version}` from a store."
     )
+
+
+def _load(stored: StoredVersion, weights: bytes, metadata_sha256: bytes) -> LoadedVersion:
+    metadata = read_metadata(stored.metadata, metadata_sha256)
+    classifier = checkpoint.load(stored.artifact, weights, metadata.architecture)
+    return LoadedVersion(stored, metadata, classifier)
 
 
 def current(registry: ModelRegistry, model: NamedModel) -> Identified | None:
@@ -101,8 +113,11 @@ def load_good(
     files: ModelFiles,
     number: int | None,
     requirement: Requirement,
+    fetch: Fetch | None = None,
 ) -> tuple[Identified, LoadedVersion]:
     """Load a version if it is good enough: the current one if no number is given.
+
+    ``fetch`` gets its files if they are not here.
 
     Raises:
         NotVerified: the version, or its file, is not what it has to be.
@@ -115,7 +130,7 @@ def load_good(
         raise NotVerified(
             f"{model.name} is not loaded, since {requirement} is required: {found.standing()}"
         )
-    return found, load_registered(files, found.registered, model.name)
+    return found, load_registered(files, found.registered, model.name, fetch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,7 @@ def start(
     *,
     parent: int | None = None,
     fresh: bool = False,
+    fetch: Fetch | None = None,
 ) -> Start:
     """Take the model's next turn, and load the version that it goes on from.
 
@@ -149,6 +165,7 @@ def start(
         parent: the version to go on from, if it is not the current one; only an open model takes
             another
         fresh: begin with seeded weights all the same; in an open model the parent is none then
+        fetch: gets the files to go on from if they are not here
 
     Raises:
         NotVerified: the file to go on from is not the one on record.
@@ -174,7 +191,7 @@ def start(
     else:
         return Start(turn, None)
     record = numbered(registry, source, version).registered
-    loaded = load_registered(files, record, source.name)
+    loaded = load_registered(files, record, source.name, fetch)
     return Start(turn, loaded, f"v{version} of {source.name}")
 
 
@@ -185,26 +202,42 @@ def register_trained(
     begun: Start,
     trained: TrainedModel,
     *,
+    archive: Archive | None = None,
     sender: AccountAPI,
 ) -> tuple[StoredVersion, Receipt]:
     """Save a trained model as the version of the turn that it was trained in, and register it.
 
-    The files are written first: a crash leaves files that no version names, never a version
-    without files.
+    The files are written first, and stored: a crash leaves files that no version names, never a
+    version without files.
+
+    Args:
+        registry: where the model is
+        model: whose version it will be
+        files: where its files go
+        begun: what was begun with
+        trained: what came of it
+        archive: where it is stored too, if anywhere; the version then names its objects
+        sender: holds TRAINER
 
     Raises:
         ContractRefused: the turn has passed, as by a rollback since; or the sender may not.
-        ModelproofError: the model was not trained from the version of its turn.
+        ModelproofError: the model was not trained from the version of its turn, or cannot be
+            stored.
     """
     parent = begun.parent.metadata.weights if begun.parent else None
     if trained.metadata.parent != parent:
         raise ModelproofError(f"this model was not trained from {begun.source}.")
-    metadata = trained.metadata.summary()
-    version = begun.turn.version
-    stored = files.place(model.name, version, trained.weights, trained.classifier.suffix)
+    turn, metadata = begun.turn, trained.metadata.summary()
+    stored = files.place(model.name, turn.version, trained.weights, trained.classifier.suffix)
     checkpoint.save(trained, stored.artifact)
     files.keep_manifest(stored, trained.manifest)
-    receipt = register(registry, model, begun.turn, trained.weights, metadata, sender=sender)
+    if archive:
+        version = KeptVersion(stored.artifact, trained.manifest)
+        kept = archive.keep(registry, model, turn, version, files).stored
+        turn = turn.naming(kept.sha256, kept.cid.digest)
+        text = archive.keep_metadata(trained.metadata.to_json())
+        metadata = trained.metadata.summary(str(text))
+    receipt = register(registry, model, turn, trained.weights, metadata, sender=sender)
     return stored, receipt
 
 
@@ -218,16 +251,22 @@ class Evaluated:
 
 
 def evaluate_waiting(
-    model: NamedModel, files: ModelFiles, waiting: Pending, dataset: Dataset
+    model: NamedModel,
+    files: ModelFiles,
+    waiting: Pending,
+    dataset: Dataset,
+    fetch: Fetch | None = None,
 ) -> Evaluated:
     """Verify and load a version that waits, and measure it on the committed test set.
+
+    ``fetch`` gets its files if they are not here.
 
     Raises:
         NotVerified: its file, its metadata or the test set is not the one on record.
         ModelproofError: it was not trained by this project.
     """
     check_test_set(waiting.model, dataset)
-    loaded = load_registered(files, waiting.registered, model.name)
+    loaded = load_registered(files, waiting.registered, model.name, fetch)
     metrics = evaluate_on_test(loaded.classifier, dataset)
     return Evaluated(metrics, loaded.metadata.metrics.train.accuracy_ppm)
 
@@ -272,7 +311,7 @@ def dataset_of(waiting: Pending, name: str, folder: Path | None = None) -> Datas
     Raises:
         ModelproofError: it does not say, or there is no such data set.
     """
-    _metadata_digest(waiting.registered, name)
+    metadata_digest(waiting.registered, name)
     stated = strict_json.loads(waiting.registered.metadata.encode(), fractions=True)
     return load_dataset(str(stated.get("dataset")) if isinstance(stated, dict) else "", folder)
 
@@ -288,23 +327,3 @@ def check_test_set(model: Model, dataset: Dataset) -> None:
             f"the test set of {dataset.name!r} at hand has the root 0x{dataset.test_digest.hex()},"
             f" and the model was created for 0x{model.test_set.hex()}: get that one."
         )
-
-
-def stated_metadata_digest(record: Registered) -> bytes | None:
-    """The SHA-256 that a registration states of its training metadata, None if it states none."""
-    try:
-        stated = strict_json.loads(record.metadata.encode(), fractions=True)
-        digest = bytes.fromhex(stated["metadata_sha256"]) if isinstance(stated, dict) else b""
-    except (StrictJsonError, KeyError, TypeError, ValueError):
-        return None
-    return digest if len(digest) == 32 else None
-
-
-def _metadata_digest(record: Registered, name: str) -> bytes:
-    digest = stated_metadata_digest(record)
-    if digest is None:
-        raise ModelproofError(
-            f"v{record.version} of {name} was not trained by this project, so it cannot be loaded"
-            " here: measure it where it runs, and hand its metrics to `ape run validate --metrics`."
-        )
-    return digest

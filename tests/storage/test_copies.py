@@ -28,6 +28,8 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A node of the test's own, which keeps its deployments in the test's folder."""
     monkeypatch.setattr(ape.config, "DATA_FOLDER", tmp_path / "ape")
     monkeypatch.setenv("MODELPROOF_DEPLOYMENTS", str(tmp_path / "deployments"))
+    monkeypatch.setenv("MODELPROOF_INDEX", str(tmp_path / "index"))
+    monkeypatch.setenv("MODELPROOF_OUTBOX", str(tmp_path / "outbox"))
     with AnvilNode() as node:
         yield f"ethereum:dev:{node.url}"
 

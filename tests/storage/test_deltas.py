@@ -20,9 +20,8 @@ from ml.storage.deltas import (
     NoDelta,
     apply_delta,
     encode_delta,
-    read_delta_header,
+    look_into_delta,
 )
-from ml.storage.pieces import PieceReader
 from ml.storage.version_store import KeptVersion
 from tests.artifact.builders import file_bytes, write
 
@@ -56,7 +55,9 @@ def test_file_is_made_again_to_the_byte(
 
 
 def test_delta_says_what_it_is_of(before: KeptVersion, after: KeptVersion) -> None:
-    header = read_delta_header(PieceReader([delta_between(before, after, depth=3)]))
+    delta = delta_between(before, after, depth=3)
+    header, pieces = look_into_delta([delta[:50], delta[50:200], delta[200:]])
+    assert b"".join(map(bytes, pieces)) == delta
     assert (header.base, header.target) == (before.manifest.weights, after.manifest.weights)
     assert (header.depth, header.file_bytes) == (3, after.path.stat().st_size)
 
@@ -246,6 +247,6 @@ def test_delta_of_another_format_version_is_refused(
     delta = bytearray(delta_between(before, after))
     delta[8] = 2
     with pytest.raises(DamagedDelta, match="its version is 2, and known is 1"):
-        read_delta_header(PieceReader([delta]))
+        look_into_delta([delta])
     with pytest.raises(DamagedDelta, match="does not begin as one"):
-        read_delta_header(PieceReader([file_bytes(base())]))
+        look_into_delta([file_bytes(base())])

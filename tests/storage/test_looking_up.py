@@ -16,8 +16,9 @@ from ml.storage.model_files import ModelFiles, StoredVersion
 from ml.training import checkpoint
 from ml.training.datasets import load_dataset
 from ml.training.recipes import find_recipe
+from ml.training.stated import stated_metadata_digest
 from ml.training.train import TrainedModel, train
-from ml.training.versions import load_registered, stated_metadata_digest
+from ml.training.versions import load_registered
 
 from .conftest import flip_last_bit
 

@@ -2,157 +2,344 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from ml.artifact import read_manifest
 from ml.errors import NotVerified
 from ml.storage.cid import Cid
 from ml.storage.deltas import FORMAT
-from ml.storage.encrypted import read_sidecar
-from ml.storage.errors import NoKey, UnknownObject, WrongContent
+from ml.storage.encrypted import put_encrypted, read_sidecar
+from ml.storage.errors import NoKey, StorageError, UnknownObject, WrongContent
+from ml.storage.hot_versions import HotVersions
 from ml.storage.keys import MasterKey
 from ml.storage.local_store import LocalStore
-from ml.storage.version_store import HotVersions, KeptVersion, VersionStore, possible_cids
+from ml.storage.naming import Stored
+from ml.storage.places import Places
+from ml.storage.sidecar import Payload
+from ml.storage.version_store import (
+    DamagedBase,
+    KeptVersion,
+    MissingBase,
+    RecordedObject,
+    VersionStore,
+    possible_cids,
+)
 
 from .versions import base, changed, kept
 
 KEY = MasterKey.generate()
 EVERY = 3
+LIMIT = 60_000
 
 
 @dataclass
 class History:
-    """Seven versions, a snapshot every three."""
+    """Seven versions, a snapshot every three, and what a chain would say of them."""
 
     store: LocalStore
     hot: HotVersions
-    versions: list[KeptVersion]
-    cids: dict[bytes, Cid]
+    versions: list[KeptVersion] = field(default_factory=list)
+    named: list[tuple[bytes, Stored]] = field(default_factory=list)
 
     def opened(self, *keys: MasterKey) -> VersionStore:
-        sidecars = self.store.sidecars
-        return VersionStore(self.store, sidecars, keys, self.cids.get, self.hot, EVERY)
+        return VersionStore(self.store, self.store.sidecars, keys, self.locate, self.hot, EVERY)
+
+    def locate(self, weights: bytes) -> Sequence[RecordedObject]:
+        return [
+            RecordedObject(stored.sha256, stored.cid.digest, f"v{number}")
+            for number, (named, stored) in enumerate(self.named)
+            if named == weights
+        ]
+
+    def put(self, version: KeptVersion, parent: KeptVersion | None) -> None:
+        weights = parent.manifest.weights if parent else None
+        at_hand = parent.path if parent else None
+        sidecar = self.opened(KEY).put(version, [KEY], weights, at_hand)
+        self.named.append((version.manifest.weights, sidecar.stored))
+        self.versions.append(version)
+
+    def weights(self, number: int) -> bytes:
+        return self.versions[number].manifest.weights
+
+    def cid(self, number: int) -> Cid:
+        return self.named[number][1].cid
+
+    def got(self, number: int, path: Path) -> bytes:
+        self.opened(KEY).get(self.weights(number), path)
+        return path.read_bytes()
 
     def kinds(self) -> str:
         """D for a delta, S for a snapshot."""
         formats = [
-            read_sidecar(self.store.sidecars, cid).payload.format for cid in self.cids.values()
+            read_sidecar(self.store.sidecars, stored.cid).payload.format for _, stored in self.named
         ]
         return "".join("D" if each == FORMAT else "S" for each in formats)
 
 
 @pytest.fixture
 def history(tmp_path: Path) -> History:
-    store, hot = LocalStore(tmp_path / "objects"), HotVersions(tmp_path / "hot", 60_000)
-    history = History(store, hot, [], {})
+    history = History(LocalStore(tmp_path / "objects"), HotVersions(tmp_path / "hot", LIMIT))
     model, parent = base(), None
     for number in range(7):
         version = kept(tmp_path, model, f"v{number}")
-        stored = history.opened(KEY).put(version, [KEY], parent).stored
-        history.cids[version.manifest.weights] = stored.cid
-        history.versions.append(version)
+        history.put(version, parent)
         model, parent = changed(model, seed=number), version
     return history
 
 
-def test_every_version_is_had_again_to_the_byte(history: History, tmp_path: Path) -> None:
+@pytest.fixture
+def got(tmp_path: Path) -> Path:
+    return tmp_path / "got.safetensors"
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_every_version_is_had_again_to_the_byte(history: History, got: Path) -> None:
     assert history.kinds() == "SDDSDDS"
-    for version in [*history.versions, *history.versions[::-1]]:
-        history.opened(KEY).get(version.manifest.weights, tmp_path / "got")
-        assert (tmp_path / "got").read_bytes() == version.path.read_bytes()
+    for number in [*range(7), *range(6, -1, -1)]:
+        assert history.got(number, got) == history.versions[number].path.read_bytes()
 
 
-def test_hot_versions_stay_within_their_limit_and_are_used(
+def test_parent_that_is_not_at_hand_is_got_back(history: History, tmp_path: Path) -> None:
+    parent = history.versions[4]
+    parent.path.unlink()
+    version = kept(tmp_path, changed(base(), seed=9), "next")
+    sidecar = history.opened(KEY).put(version, [KEY], parent.manifest.weights)
+    assert sidecar.payload.format == FORMAT
+
+
+def test_checkpoint_and_file_of_no_known_format_come_back_as_such(
     history: History, tmp_path: Path
 ) -> None:
-    def hot() -> set[str]:
-        return {path.name for path in history.hot.root.iterdir()}
-
-    weights = [version.manifest.weights for version in history.versions]
-    for each in (5, 2, 1):
-        history.opened(KEY).get(weights[each], tmp_path / "got")
-        assert sum(path.stat().st_size for path in history.hot.root.iterdir()) <= 60_000
-        assert weights[each].hex() in hot()
-    history.store.delete(history.cids[weights[1]])
-    history.opened(KEY).get(weights[1], tmp_path / "got")
-    assert (tmp_path / "got").read_bytes() == history.versions[1].path.read_bytes()
+    for content, file_name in ((b"who knows", "model.joblib"), (b"PK\x05\x06", "model.bin")):
+        path = tmp_path / file_name
+        path.write_bytes(content)
+        history.put(KeptVersion(path, read_manifest(path)), None)
+        with history.opened(KEY).opened(read_manifest(path).weights) as found:
+            assert (found.suffix, found.read_bytes()) == (path.suffix, content)
 
 
-def test_damaged_hot_version_is_not_handed_out(history: History, tmp_path: Path) -> None:
-    wanted = history.versions[1]
-    history.opened(KEY).get(wanted.manifest.weights, tmp_path / "got")
+def test_name_for_another_format_is_refused(history: History, tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    path.write_bytes(b"who knows")
+    history.put(KeptVersion(path, read_manifest(path)), None)
+    with pytest.raises(StorageError, match=r"give it the suffix \.joblib"):
+        history.got(7, tmp_path / "got.safetensors")
+    assert not (tmp_path / "got.safetensors").exists()
+
+
+# --- Hot versions ---------------------------------------------------------------------------------
+
+
+def hot_files(history: History) -> set[str]:
+    return {path.stem for path in history.hot.root.iterdir()}
+
+
+def test_hot_versions_stay_within_their_limit_and_are_used(history: History, got: Path) -> None:
+    for number in (5, 2, 1):
+        history.got(number, got)
+        assert sum(path.stat().st_size for path in history.hot.root.iterdir()) <= LIMIT
+        assert history.weights(number).hex() in hot_files(history)
+    history.store.delete(history.cid(1))
+    assert history.got(1, got) == history.versions[1].path.read_bytes()
+
+
+def test_way_to_a_version_takes_the_room_of_two_files(
+    history: History, got: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.hot = HotVersions(history.hot.root, 0)
+    most, trim = [0], HotVersions.trim
+
+    def watched(self: HotVersions, *needed: Path) -> None:
+        most.append(len(list(self.root.iterdir())))
+        trim(self, *needed)
+
+    monkeypatch.setattr(HotVersions, "trim", watched)
+    assert history.got(5, got) == history.versions[5].path.read_bytes()
+    assert max(most) == 2
+    assert hot_files(history) == set()
+
+
+def test_damaged_hot_version_is_not_handed_out(history: History, got: Path) -> None:
+    history.got(1, got)
     for file in history.hot.root.iterdir():
-        data = file.read_bytes()
-        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    history.opened(KEY).get(wanted.manifest.weights, tmp_path / "got")
-    assert (tmp_path / "got").read_bytes() == wanted.path.read_bytes()
+        damage(file)
+    assert history.got(1, got) == history.versions[1].path.read_bytes()
 
 
-def test_limit_that_no_version_fits_keeps_none(history: History, tmp_path: Path) -> None:
-    history.hot = HotVersions(tmp_path / "cold", 10)
-    history.opened(KEY).get(history.versions[2].manifest.weights, tmp_path / "got")
-    assert (tmp_path / "got").read_bytes() == history.versions[2].path.read_bytes()
-    assert list(history.hot.root.iterdir()) == []
+def test_what_a_killed_process_left_among_hot_versions_is_removed(
+    history: History, got: Path
+) -> None:
+    history.got(1, got)
+    left = history.hot.root / f".{history.weights(2).hex()}.x.safetensors"
+    left.write_bytes(b"half a version")
+    history.got(1, got)
+    assert not left.exists()
 
 
-def test_exchanged_objects_are_noticed(history: History, tmp_path: Path) -> None:
+def test_processes_take_turns_at_the_hot_versions(history: History, tmp_path: Path) -> None:
+    numbers = [5, 2, 6, 4, 1, 3] * 2
+    paths = [tmp_path / f"got-{turn}.safetensors" for turn in range(len(numbers))]
+    threads = [
+        threading.Thread(target=history.got, args=each) for each in zip(numbers, paths, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, path in zip(numbers, paths, strict=True):
+        assert path.read_bytes() == history.versions[number].path.read_bytes()
+
+
+# --- What is lost, damaged or exchanged -----------------------------------------------------------
+
+
+def test_exchanged_objects_are_noticed(history: History, got: Path) -> None:
     """As if the chain had named other objects: what they become is still another identity."""
-    weights = [version.manifest.weights for version in history.versions]
-    cids = dict(history.cids)
-    for asked, given in ((1, 4), (0, 3), (0, 1), (2, 2)):
-        history.cids[weights[asked]] = cids[weights[given]]
-        if asked == given:  # a cycle: its base leads to itself
-            history.cids[weights[1]] = cids[weights[2]]
+    named = list(history.named)
+    for asked, given in ((1, 4), (0, 3), (0, 1), (3, 6)):
+        history.named[asked] = (named[asked][0], named[given][1])
         with pytest.raises(NotVerified):
-            history.opened(KEY).get(weights[asked], tmp_path / "got")
-        history.cids.update(cids)
-    assert not (tmp_path / "got").exists()
+            history.got(asked, got)
+        history.named[:] = named
+    assert not got.exists()
 
 
-def test_lost_or_damaged_object_is_named(history: History, tmp_path: Path) -> None:
-    weights = [version.manifest.weights for version in history.versions]
-    snapshot = history.cids[weights[3]]
-    path = history.store.root / str(snapshot)
-    data = bytearray(path.read_bytes())
-    data[500] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(NotVerified, match=f"of {snapshot} is damaged"):
-        history.opened(KEY).get(weights[5], tmp_path / "got")
+def test_objects_that_lead_in_a_circle_are_noticed(history: History, got: Path) -> None:
+    """Were a base to be had by its own delta alone, it could not be had at all."""
+    history.named[1] = (history.weights(1), history.named[2][1])
+    history.named[2] = (history.weights(2), history.named[2][1])
+    with pytest.raises(DamagedBase, match="asked for was 0x"):
+        history.got(2, got)
+
+
+def test_lost_or_damaged_base_is_named(history: History, got: Path) -> None:
+    snapshot = history.cid(3)
+    damage(history.store.root / str(snapshot))
+    with pytest.raises(DamagedBase, match=f"v5 is kept as a delta, .*, v3, .* of {snapshot} is"):
+        history.got(5, got)
     with pytest.raises(WrongContent):
         history.store.verify(snapshot)
     history.store.delete(snapshot)
-    with pytest.raises(UnknownObject, match=str(snapshot)):
-        history.opened(KEY).get(weights[5], tmp_path / "got")
+    with pytest.raises(MissingBase, match=f"v5 is kept as a delta, .*no object {snapshot}"):
+        history.got(5, got)
+    assert not got.exists()
+
+
+def test_lost_or_damaged_version_is_named(history: History, got: Path) -> None:
+    damage(history.store.root / str(history.cid(3)))
+    with pytest.raises(NotVerified, match=f"segment 0 of {history.cid(3)} is damaged"):
+        history.got(3, got)
+    history.store.delete(history.cid(3))
+    with pytest.raises(UnknownObject, match=f"no object {history.cid(3)} in"):
+        history.got(3, got)
+    history.store.sidecars.delete(history.cid(3))
+    with pytest.raises(UnknownObject, match=rf"the object of v3, .*\(or {history.cid(3)}\), has"):
+        history.got(3, got)
     with pytest.raises(UnknownObject, match="no object is known for the weights 0x0000"):
-        history.opened(KEY).get(bytes(32), tmp_path / "got")
-    assert not (tmp_path / "got").exists()
+        history.opened(KEY).get(bytes(32), got)
 
 
-def test_version_is_not_had_without_a_key(history: History, tmp_path: Path) -> None:
-    with pytest.raises(NoKey):
-        history.opened().get(history.versions[2].manifest.weights, tmp_path / "got")
-
-
-def test_version_after_one_that_cannot_be_read_is_kept_whole(
-    history: History, tmp_path: Path
+def test_second_object_of_the_same_weights_is_used_where_the_first_is_lost(
+    history: History, got: Path
 ) -> None:
-    parent, version = history.versions[0], history.versions[1]
-    history.cids.pop(parent.manifest.weights)
-    assert history.opened(KEY).put(version, [KEY], parent).payload.format == "safetensors"
+    again = history.opened(KEY).put(history.versions[1], [KEY])
+    history.named.append((history.weights(1), again.stored))
+    history.store.delete(history.cid(1))
+    assert history.got(1, got) == history.versions[1].path.read_bytes()
+
+
+def test_sidecar_that_says_another_digest_than_the_chain_is_refused(
+    history: History, got: Path
+) -> None:
+    weights, stored = history.named[0]
+    history.named[0] = (weights, Stored(stored.cid, bytes(32), stored.size))
+    with pytest.raises(NotVerified, match="on record for v0 is 0000"):
+        history.got(0, got)
+
+
+def test_version_is_not_had_without_a_key(history: History, got: Path) -> None:
+    with pytest.raises(NoKey):
+        history.opened().get(history.weights(2), got)
+
+
+def test_object_that_holds_another_model_is_said_to(history: History, got: Path) -> None:
+    other = history.versions[5].path.read_bytes()
+    sidecars = history.store.sidecars
+    false = put_encrypted(history.store, sidecars, [other], [KEY], Payload("safetensors"))
+    history.named[0] = (history.weights(0), false.stored)
+    with pytest.raises(NotVerified, match=r"what is stored as v0 is not 0x.*, but another model"):
+        history.got(0, got)
+
+
+# --- What is kept whole ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["unknown", "lost", "damaged"])
+def test_version_whose_parent_cannot_be_read_is_kept_whole(how: str, history: History) -> None:
+    parent, version = history.versions[1], history.versions[2]
+    if how == "unknown":
+        history.named.pop(1)
+    elif how == "lost":
+        history.store.delete(history.cid(1))
+    else:
+        damage(history.store.root / str(history.cid(1)))
+        parent.path.unlink()
+    put = history.opened(KEY).put(version, [KEY], parent.manifest.weights, parent.path)
+    assert put.payload.format == "safetensors"
 
 
 def test_delta_that_is_no_shorter_gives_way_to_a_snapshot(tmp_path: Path, history: History) -> None:
     one = kept(tmp_path, {"w": ("U8", [1], b"a")}, "one")
     two = kept(tmp_path, {"w": ("U8", [1], b"b")}, "two")
-    history.cids[one.manifest.weights] = history.opened(KEY).put(one, [KEY], None).stored.cid
+    history.put(one, None)
     count = len(list(history.store.names()))
-    assert history.opened(KEY).put(two, [KEY], one).payload.format == "safetensors"
+    history.put(two, one)
+    assert history.kinds().endswith("SS")
     assert len(list(history.store.names())) == count + 1
     assert len(list(history.store.sidecars.names())) == count + 1
 
 
+def test_file_that_changed_since_it_was_looked_at_is_not_named(
+    tmp_path: Path, history: History
+) -> None:
+    version = kept(tmp_path, base(), "changing")
+    damage(version.path)
+    with pytest.raises(NotVerified, match="the file changed"):
+        history.opened(KEY).put(version, [KEY])
+
+
+def test_number_of_versions_between_snapshots_is_at_least_one(history: History) -> None:
+    with pytest.raises(StorageError, match="a snapshot every 0 versions"):
+        VersionStore(history.store, history.store.sidecars, [], history.locate, history.hot, 0)
+
+
 def test_digest_on_chain_leads_to_the_object(history: History) -> None:
-    for cid in history.cids.values():
-        assert cid in possible_cids(cid.digest)
+    for _, stored in history.named:
+        assert stored.cid in possible_cids(stored.cid.digest)
+
+
+# --- Replicas -------------------------------------------------------------------------------------
+
+
+def test_damage_in_one_replica_does_no_harm(history: History, tmp_path: Path, got: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(history.store.root, copy)
+    for number in (3, 4):
+        damage(history.store.root / str(history.cid(number)))
+        damage(copy / f"{history.cid(number)}.json")
+    history.store.delete(history.cid(5))
+    places = Places([str(history.store.root), str(copy)])
+    both = VersionStore(places.store, places.sidecars, [KEY], history.locate, history.hot, EVERY)
+    both.get(history.weights(5), got)
+    assert got.read_bytes() == history.versions[5].path.read_bytes()

@@ -1,0 +1,87 @@
+"""A cache of versions' files, bounded in bytes.
+
+They are in the clear, as any model file is, in a folder that only its owner may enter. What is in
+it is verified again whenever it is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ml.artifact import Manifest, read_manifest
+from ml.artifact.digests import DigestAlgorithm
+from ml.errors import ModelproofError
+
+_TEMPORARY: Final = "."
+
+
+class HotVersions:
+    """Files of versions that were used lately, by their identity, in a folder of bounded size."""
+
+    def __init__(self, root: Path, limit_bytes: int) -> None:
+        """Make nothing yet; a limit of 0 keeps no file longer than it is needed."""
+        self.root: Final = root
+        self.limit_bytes: Final = limit_bytes
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the folder to oneself: other processes and threads wait. Ends within the limit.
+
+        Meanwhile the folder may hold more: a file that is being made, and the one before it.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            for left in self.root.glob(f"{_TEMPORARY}*"):  # by a process that was killed
+                left.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self.trim()
+        finally:
+            os.close(handle)
+
+    def place(self, weights: bytes, suffix: str) -> Path:
+        """Where the file of a version goes; its suffix says its format, as everywhere."""
+        return self.root / f"{weights.hex()}{suffix}"
+
+    def find(self, weights: bytes) -> Path | None:
+        """The file of a version, verified, if it is here; one that is not right is removed."""
+        for path in sorted(self.root.glob(f"{weights.hex()}*")):
+            if manifest_of(path, weights):
+                os.utime(path)
+                return path
+            path.unlink()
+        return None
+
+    def trim(self, *needed: Path) -> None:
+        """Remove the files that were used longest ago, until the others are within the limit.
+
+        ``needed`` ones stay, and count first.
+        """
+        here = [(path, path.stat()) for path in self.root.iterdir()]
+        here.sort(key=lambda each: (each[0] in needed, each[1].st_mtime_ns), reverse=True)
+        total = 0
+        for path, status in here:
+            if path in needed or total + status.st_size <= self.limit_bytes:
+                total += status.st_size
+            else:
+                path.unlink()
+
+
+def manifest_of(path: Path, weights: bytes) -> Manifest | None:
+    """The manifest of a file that has this identity, however its tensors are digested in it."""
+    for algorithm in DigestAlgorithm:
+        try:
+            manifest = read_manifest(path, algorithm)
+        except ModelproofError:  # a damaged file may not even parse
+            return None
+        if manifest.weights == weights:
+            return manifest
+    return None
