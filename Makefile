@@ -84,7 +84,7 @@ bench-artifacts: setup ## measure verifying 1 GiB, beside Model Signing, into be
 
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
-		tests/storage/ipfs_peer/node_modules \
+		tests/storage/ipfs_peer/node_modules tests/artifact/model_signing_peer/venv \
 		.setup.log .build .forge .mutation contracts/.cache \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NoReturn
 
@@ -34,6 +34,8 @@ examples:
   python -m ml.artifact verify copy/ folder.json --weights 0x5f…
   python -m ml.artifact prove folder.json lm_head.weight --output proof.json
   python -m ml.artifact check proof.json --weights 0x5f…
+  python -m ml.artifact sign-bundle folder/ --key private.pem --output model.sig
+  python -m ml.artifact verify-bundle folder/ model.sig --key public.pem
 """
 
 
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        options = _parser().parse_args(given)
+        options = _parser(given[0] if given else None).parse_args(given)
         answer: Answer = options.command(options)
         error = ""
     except (ModelproofError, OSError, KeyboardInterrupt) as raised:
@@ -91,7 +93,8 @@ class _Parser(argparse.ArgumentParser):
         raise ModelproofError(f"{message}; see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str | None) -> argparse.ArgumentParser:
+    """The parser of the command that is asked for, or that of all if there is no such command."""
     # Of a width, since finding out the terminal's would import much for each option.
     layout = partial(argparse.RawDescriptionHelpFormatter, width=_WIDTH)
     parser = _Parser(
@@ -103,43 +106,95 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, prog=_PROGRAM
     )
-
-    def add(name: str, help_text: str) -> argparse.ArgumentParser:
+    for name in (asked,) if asked in _COMMANDS else _COMMANDS:
+        help_text, add_arguments = _COMMANDS[name]
         command = subparsers.add_parser(
             name, help=help_text, description=f"{help_text}.", formatter_class=layout
         )
-        command.set_defaults(command=getattr(commands, name))
+        command.set_defaults(command=getattr(commands, name.replace("-", "_")))
         command.add_argument("--json", action="store_true", help="print the answer as JSON")
-        return command
+        add_arguments(command)
+    return parser
 
-    identify = add("identify", "print what a model is: its identity and what that is made of")
-    _add_model(identify)
-    identify.add_argument(
+
+def _identify(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument(
         "--non-finite", action="store_true", help="name the tensors that hold NaN or infinity too"
     )
 
-    manifest = add("manifest", "write a model's manifest: every tensor and file with its digest")
-    _add_model(manifest)
-    _add_output(manifest)
 
-    verify = add("verify", "tell whether a model is the expected one, and what differs if not")
-    _add_model(verify)
-    verify.add_argument("expected", metavar="EXPECTED", help="its manifest, or its identity (0x…)")
-    _add_weights(verify, "the identity that the manifest must have, as it stands on chain")
+def _manifest(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_output(parser)
 
-    compare = add("compare", "list the tensors and files in which two models differ")
-    _add_model(compare)
-    compare.add_argument("other", metavar="OTHER", help="another model, or a manifest")
 
-    prove = add("prove", "write a proof that tensors are part of a model")
-    _add_model(prove)
-    prove.add_argument("tensor", metavar="TENSOR", nargs="+", help="the tensors' names")
-    _add_output(prove)
+def _verify(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("expected", metavar="EXPECTED", help="its manifest, or its identity (0x…)")
+    _add_weights(parser, "the identity that the manifest must have, as it stands on chain")
 
-    check = add("check", "tell whether a proof holds")
-    check.add_argument("proof", metavar="PROOF", help="what `prove` wrote")
-    _add_weights(check, "the identity of the model, as it stands on chain")
-    return parser
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("other", metavar="OTHER", help="another model, or a manifest")
+
+
+def _prove(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("tensor", metavar="TENSOR", nargs="+", help="the tensors' names")
+    _add_output(parser)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("proof", metavar="PROOF", help="what `prove` wrote")
+    _add_weights(parser, "the identity of the model, as it stands on chain")
+
+
+def _sign_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a folder, or one file")
+    parser.add_argument(
+        "--key", metavar="FILE", required=True, help="private key in PEM (P-256, P-384 or P-521)"
+    )
+    parser.add_argument("--digest", choices=("sha256", "blake3"), default="sha256")
+    parser.add_argument(
+        "--shard-size", metavar="BYTES", type=int, help="digest files in shards of this size"
+    )
+    parser.add_argument(
+        "--ignore",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="leave out a file or a folder, by its path from the top; git's always are",
+    )
+    parser.add_argument(
+        "--follow-links", action="store_true", help="take a link to a file as that file"
+    )
+    _add_output(parser)
+
+
+def _verify_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a folder, or one file")
+    parser.add_argument("bundle", metavar="BUNDLE", help="what `sign-bundle` wrote")
+    parser.add_argument(
+        "--key", metavar="FILE", required=True, help="the signer's public key in PEM"
+    )
+
+
+_COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "identify": ("print what a model is: its identity and what that is made of", _identify),
+    "manifest": ("write a model's manifest: every tensor and file with its digest", _manifest),
+    "verify": ("tell whether a model is the expected one, and what differs if not", _verify),
+    "compare": ("list the tensors and files in which two models differ", _compare),
+    "prove": ("write a proof that tensors are part of a model", _prove),
+    "check": ("tell whether a proof holds", _check),
+    "sign-bundle": ("sign a model's files as OpenSSF Model Signing does", _sign_bundle),
+    "verify-bundle": (
+        "tell whether a model's files are those that a Model Signing bundle names",
+        _verify_bundle,
+    ),
+}
+"""What each command does, and what adds its arguments."""
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

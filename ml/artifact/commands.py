@@ -157,6 +157,20 @@ def check(options: Namespace) -> Answer:
     return Answer(data, "".join(f"{line}\n" for line in lines))
 
 
+def sign_bundle(options: Namespace) -> Answer:
+    """Sign the files of a model as OpenSSF Model Signing does."""
+    from .model_signing import commands  # which loads OpenSSL
+
+    return commands.sign(options)
+
+
+def verify_bundle(options: Namespace) -> Answer:
+    """Tell whether the files of a model are those that a Model Signing bundle is about."""
+    from .model_signing import commands
+
+    return commands.verify(options)
+
+
 def _open(options: Namespace, path: str | None = None) -> Model:
     return open_model(
         path or options.model, key=options.key, tensors=options.tensors, ignore=options.ignore

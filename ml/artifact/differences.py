@@ -90,7 +90,7 @@ def compare(expected: Manifest, actual: Manifest) -> list[Difference]:
     ]
 
 
-def summarize(differences: Sequence[Difference], limit: int = 5) -> str:
+def summarize(differences: Sequence[object], limit: int = 5) -> str:
     """Say at most ``limit`` differences in one line, and how many more there are."""
     clauses = [str(difference) for difference in differences[:limit]]
     if len(differences) > limit:

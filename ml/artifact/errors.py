@@ -91,6 +91,14 @@ class MalformedProof(ArtifactError):
         super().__init__(f"this is not a valid proof: {reason}; make it again from the model")
 
 
+class UnusableKey(ArtifactError):
+    """The file is no key of the kind that is needed, or not kept as a secret."""
+
+
+class WrongSigner(NotVerified):
+    """The signature is not that of the key which was expected to have signed."""
+
+
 class UnknownTensor(ArtifactError):
     """The manifest has no tensor of that name."""
 

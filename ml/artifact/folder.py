@@ -85,31 +85,44 @@ def _matches(names: list[str], rule: list[str]) -> bool:
 
 
 def files_below(folder: str, rules: Sequence[str] = ()) -> list[ModelFile]:
-    """All files of a folder and its subfolders that no rule leaves out, in the order of paths.
+    """All files of a folder and its subfolders that no rule leaves out; as for `walk`."""
+    return walk(folder, lambda path: is_ignored(path, rules))
+
+
+def walk(
+    folder: str, is_left_out: Callable[[str], bool], *, follow_links: bool = False
+) -> list[ModelFile]:
+    """All files of a folder and its subfolders that are not left out, in the order of paths.
 
     Empty subfolders do not count.
+
+    Args:
+        folder: the folder.
+        is_left_out: whether a path in it, of a file or a subfolder, is passed over.
+        follow_links: whether a link to a file counts as that file.
 
     Raises:
         UnreadableFile: a folder cannot be read, or holds something that is neither file nor folder:
             a link would make the model depend on what is elsewhere.
         InvalidEntry: a file's name is not UTF-8, or could lead elsewhere on another system.
     """
-    return sorted(_walk(folder, rules))
+    return sorted(_walk(folder, is_left_out, follow_links))
 
 
-def _walk(root: str, rules: Sequence[str]) -> Iterator[ModelFile]:
+def _walk(root: str, is_left_out: Callable[[str], bool], follow_links: bool) -> Iterator[ModelFile]:
     folders = [""]
     while folders:
         folder = folders.pop()
         for entry in _entries(os.path.join(root, folder)):  # noqa: PTH118 - may be no Path
             path = f"{folder}{entry.name}"
-            if is_ignored(path, rules):
+            if is_left_out(path):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(f"{path}/")
-            elif entry.is_file(follow_symlinks=False):
+            elif entry.is_file(follow_symlinks=follow_links):
                 check_path(path)
-                yield ModelFile(path, entry.path, entry.stat(follow_symlinks=False).st_size)
+                size = entry.stat(follow_symlinks=follow_links).st_size
+                yield ModelFile(path, entry.path, size)
             else:
                 raise UnreadableFile(
                     f"{quoted_path(entry.path)} is neither a file nor a folder; copy what it stands"

@@ -9,13 +9,19 @@ from .errors import quoted
 from .strict_json import StrictJsonError
 
 
-def object_of(value: object, what: str, keys: set[str]) -> dict[str, object]:
-    """An object with exactly these keys."""
+def fields_of(value: object, what: str) -> dict[str, object]:
+    """An object with any keys."""
     if not isinstance(value, dict):
         raise StrictJsonError(f"{what} is not an object")
-    if value.keys() == keys:
-        return value
-    missing, unknown = sorted(keys - value.keys()), sorted(value.keys() - keys)
+    return value
+
+
+def object_of(value: object, what: str, keys: set[str]) -> dict[str, object]:
+    """An object with exactly these keys."""
+    fields = fields_of(value, what)
+    if fields.keys() == keys:
+        return fields
+    missing, unknown = sorted(keys - fields.keys()), sorted(fields.keys() - keys)
     if missing:
         raise StrictJsonError(f"{what} has no {quoted(missing[0])}")
     raise StrictJsonError(f"{what} has the unknown key {quoted(unknown[0])}")

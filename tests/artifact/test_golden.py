@@ -20,8 +20,10 @@ from ml.artifact import (
     load_verified_file,
     read_manifest,
 )
+from ml.artifact.model_signing import verify_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "weights_v1"
+SIGNED = GOLDEN.parent / "model_signing_1_1_1"
 RECORD: dict[str, Any] = json.loads((GOLDEN / "identities.json").read_text())
 
 
@@ -74,3 +76,19 @@ def test_manifest_is_still_read_and_written_alike(name: str) -> None:
     assert manifest == read_manifest(GOLDEN / name)
     assert manifest.to_json() == text
     assert manifest.ignored == read_manifest(GOLDEN / name).ignored
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("files-sha256.sig", 4),
+        ("files-blake2b.sig", 4),
+        ("files-blake3.sig", 4),
+        ("shards-sha256.sig", 3),
+        ("ignoring.sig", 2),
+    ],
+)
+def test_bundle_of_the_model_signing_library_still_verifies(name: str, files: int) -> None:
+    verdict = verify_model(SIGNED / "model", SIGNED / name, SIGNED / "public.pem")
+    assert verdict.differences == []
+    assert len({resource.path for resource in verdict.statement.resources}) == files
