@@ -26,13 +26,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(node: AnvilNode, home: Path) -> dict[str, str]:
+def environment(
+    node: AnvilNode, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """The variables by which a user's commands find the node, and the folders to write to."""
     return {
         **{name: value for name, value in os.environ.items() if not name.endswith("_RPC_URL")},
         "DEV_RPC_URL": node.url,
         "MODELPROOF_DEPLOYMENTS": str(home / "deployments"),
+        "MODELPROOF_INDEX": str(tmp_path_factory.mktemp("index")),
+        "MODELPROOF_OUTBOX": str(home / "outbox"),
         "MODELPROOF_SIGNATURES": str(home / "signatures"),
+        "MODELPROOF_CACHE": str(home / "cache"),
         "APE_DATA_FOLDER": str(home / "ape"),
     }
 
