@@ -46,12 +46,15 @@ def install() -> None:
 
 
 @contextmanager
-def running_node(repository: Path) -> Iterator[int]:
-    """Run a node until the block ends, or this process does; gives its RPC's port."""
+def running_node(repository: Path, *, online: bool = False) -> Iterator[int]:
+    """Run a node until the block ends, or this process does; gives its RPC's port.
+
+    Other nodes of this machine can connect to it if it is ``online``.
+    """
     install()
     node = shutil.which("node") or "node"
     with subprocess.Popen(
-        [node, "peer.mjs", repository],
+        [node, "peer.mjs", repository, *(["online"] if online else [])],
         cwd=PEER,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,16 +1,21 @@
-// An IPFS node that knows no other: `node peer.mjs REPOSITORY`. Prints its RPC's port when it is up,
-// and ends when its standard input does, so that it never outlives who started it.
+// An IPFS node that knows no other: `node peer.mjs REPOSITORY`; with `online` after that, others of
+// this machine can connect to it. Prints its RPC's port when it is up, and ends when its standard
+// input does, so that it never outlives who started it.
 import { create } from 'ipfs-core'
 import { HttpApi } from 'ipfs-http-server'
 
+const [repo, mode] = process.argv.slice(2)
+const online = mode === 'online'
 const node = await create({
-  repo: process.argv[2],
-  offline: true,
+  repo,
+  offline: !online,
   silent: true,
   init: { emptyRepo: true, profiles: ['test'] },
   config: {
     Bootstrap: [],
-    Addresses: { Swarm: [], Gateway: '', API: '/ip4/127.0.0.1/tcp/0' }
+    Discovery: { MDNS: { Enabled: false } },
+    Routing: { Type: 'none' },
+    Addresses: { Swarm: online ? ['/ip4/127.0.0.1/tcp/0'] : [], Gateway: '', API: '/ip4/127.0.0.1/tcp/0' }
   }
 })
 const api = new HttpApi(node)
