@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -74,10 +75,10 @@ class Model:
             UnknownTensor: there is no tensor of that name.
             UnreadableFile, FileChanged: as for `manifest`.
         """
-        for span in self.layout.tensors:
-            if span.name == name:
-                return tensor_pieces(span, self._readers[span.file])
-        raise UnknownTensor(f"{quoted_path(self.path)} has no tensor {quoted(name)}")
+        span = self._spans_by_name.get(name)
+        if span is None:
+            raise UnknownTensor(f"{quoted_path(self.path)} has no tensor {quoted(name)}")
+        return tensor_pieces(span, self._readers[span.file])
 
     def manifest(
         self,
@@ -126,6 +127,10 @@ class Model:
     def map_tensors(self, consume: Consume[Result]) -> list[Result]:
         """Hand every tensor to a function, from several threads; errors as for `manifest`."""
         return Reading(self._readers, self.layout.tensors, (), consume).run()[0]
+
+    @cached_property
+    def _spans_by_name(self) -> dict[str, TensorSpan]:
+        return {span.name: span for span in self.layout.tensors}
 
     @property
     def _parts(self) -> tuple[Sequence[TensorSpan], Sequence[ModelFile]]:

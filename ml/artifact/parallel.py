@@ -19,7 +19,7 @@ _WORTH_A_THREAD_BYTES: Final = 4 * PIECE_BYTES
 
 
 class Job(NamedTuple):
-    """Something to do, given a buffer of ``PIECE_BYTES`` to do it in."""
+    """Something to do, given a buffer of ``PIECE_BYTES`` to do it in, or of ``nbytes`` at least."""
 
     nbytes: int
     """How much there is to read: what is large is begun first."""
@@ -77,13 +77,15 @@ class Meter:
 def run_all(jobs: list[Job], meter: Meter) -> None:
     """Run every job, the largest first; when one fails the others stop, and its error is raised."""
     total = sum(job.nbytes for job in jobs)
+    # Fresh memory costs more than small models do.
+    buffer_bytes = min(PIECE_BYTES, max((job.nbytes for job in jobs), default=0))
     workers = min(_processors(), len(jobs), max(1, total // _WORTH_A_THREAD_BYTES))
     # A list's iterator hands each job out once, whichever thread asks.
     waiting = iter(sorted(jobs, key=lambda job: job.nbytes, reverse=True))
     failures: list[BaseException] = []
 
     def work() -> None:
-        buffer = memoryview(bytearray(PIECE_BYTES))
+        buffer = memoryview(bytearray(buffer_bytes))
         try:
             for job in waiting:
                 job.run(buffer)

@@ -9,6 +9,7 @@ from typing import Final, Generic, TypeVar, cast
 from .digests import DigestAlgorithm
 from .dtypes import DTYPE_BITS
 from .entries import OPAQUE_PATH, FileEntry
+from .errors import FileChanged
 from .file_reader import PIECE_BYTES, FileReader, Progress, digest_pieces
 from .parallel import Job, Meter, run_all
 from .spans import ModelFile, TensorSpan
@@ -155,6 +156,8 @@ class Reading(Generic[Result]):
 
         def read(buffer: memoryview) -> None:
             with FileReader(file.location, follow_link=follow_link) as reader:
+                if reader.size != file.size:
+                    raise FileChanged(file.location, file.size, reader.size)
                 pieces = self._meter.count(reader.pieces(0, reader.size, buffer))
                 digest = digest_pieces(pieces, DigestAlgorithm.SHA256)
                 reader.check_size()

@@ -63,7 +63,7 @@ def contiguous_pieces(
     dtype = np.dtype(f"u{itemsize}")
     shape, strides = _merged(shape, strides)
     block = np.empty(min(BLOCK_BYTES // itemsize, _count(shape)), dtype)
-    window = memoryview(bytearray(PIECE_BYTES))
+    window = memoryview(bytearray(min(PIECE_BYTES, extent(shape, strides) * itemsize)))
     for first, part in _blocks(shape, strides, len(block)):
         target = block[: _count(part)].reshape(part)
         _gather(reader, start + first * itemsize, target, strides[-len(part) :], window)

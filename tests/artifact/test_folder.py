@@ -12,6 +12,7 @@ import torch
 from ml.artifact import (
     AmbiguousModel,
     ArtifactError,
+    FileChanged,
     FileEntry,
     InvalidEntry,
     Manifest,
@@ -276,3 +277,11 @@ def test_hostile_name_cannot_reach_the_terminal(folder: Path) -> None:
     with pytest.raises(UnreadableFile) as caught:
         read_manifest(folder)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("data", [b"", b"{} "])
+def test_file_that_changed_since_it_was_found_is_refused(folder: Path, data: bytes) -> None:
+    with open_model(folder) as model:
+        (folder / "config.json").write_bytes(data)
+        with pytest.raises(FileChanged, match=r"config\.json' changed while it was read, from 2"):
+            model.manifest()

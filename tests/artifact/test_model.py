@@ -194,10 +194,8 @@ def test_any_header_is_read_or_refused_as_by_the_json_parser(
 @pytest.mark.slow
 def test_million_tiny_tensors_are_identified(tmp_path: Path) -> None:
     count = 10**6
-    header = bytearray(b"{")
-    for i in range(count):
-        header += b'"%d":{"dtype":"U8","shape":[],"data_offsets":[%d,%d]},' % (i, i, i + 1)
-    header[-1:] = b"}"
+    form = b'"%d":{"dtype":"U8","shape":[],"data_offsets":[%d,%d]}'
+    header = b"{" + b",".join([form % (i, i, i + 1) for i in range(count)]) + b"}"
     path = tmp_path / "model.safetensors"
     data = random.Random(3).randbytes(count)
     path.write_bytes(len(header).to_bytes(8, "little") + header + data)
