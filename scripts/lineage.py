@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command
+from scripts._index import index_option, say_as_of
 from scripts._versions import as_data, show
 
 if TYPE_CHECKING:
@@ -19,22 +20,26 @@ if TYPE_CHECKING:
 @click.option(
     "--version", type=click.IntRange(1), help="Where to start.  [default: the current version]"
 )
-def cli(ui: Ui, model: str, version: int | None) -> None:
+@index_option
+def cli(ui: Ui, model: str, version: int | None, place: str | None) -> None:
     """A version of MODEL, its parent, the parent's parent and so on to the first.
 
     Where a fork begins, it goes on with the version of the other model that it was forked from.
-    Each model's history is checked against its head.
+    Each model's history is checked against its head; events come from the index, which is brought
+    up to date first.
     """
     from ml.chain import history, models
+    from ml.chain.index.reading import indexed_registry
     from ml.errors import ModelproofError
 
     with ui.connect() as session:
-        registry = session.registry()
-        named = models.resolve(registry, model)
+        registry = indexed_registry(session, place)
+        named = registry.believed(lambda: models.resolve(registry, model))
         start = version or registry.model(named.id).state.current
         if not start:
             raise ModelproofError(f"{named.name} has no current version: say --version N.")
-        line = history.lineage(registry, named.id, start)
+        line = registry.believed(lambda: history.lineage(registry, named.id, start))
+        say_as_of(ui, registry.as_of)
         parts = [
             (known, [number for _, number in steps])
             for known, steps in groupby(line, key=lambda step: step[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command
+from scripts._index import index_option, say_as_of
 from scripts._versions import model_data
 
 if TYPE_CHECKING:
@@ -15,20 +16,25 @@ if TYPE_CHECKING:
 
 @command("ape run status mnist")
 @click.argument("model")
-def cli(ui: Ui, model: str) -> None:
+@index_option
+def cli(ui: Ui, model: str, place: str | None) -> None:
     """How MODEL stands: its kind and origin, what is current, what waits, what was proved.
 
-    All of it is checked against the model's head, or against the registry's own answers.
+    All of it is checked against the model's head, or against the registry's own answers. Events
+    come from the index, which is brought up to date first.
     """
     from ml.chain import history, models
+    from ml.chain.index.reading import indexed_registry
 
     with ui.connect() as session:
-        registry = session.registry()
-        whole = history.read(registry, models.resolve(registry, model).id)
+        registry = indexed_registry(session, place)
+        named = registry.believed(lambda: models.resolve(registry, model))
+        whole = registry.believed(lambda: history.read(registry, named.id))
+        as_of = say_as_of(ui, registry.as_of)
         ui.fields(_fields(ui, whole))
         for fact in whole.evidence.facts:
             ui.say(f"Evidence: {fact.sentence}.", style="red")
-        ui.result(model_data(whole))
+        ui.result({**model_data(whole), "as_of": as_of})
 
 
 def _fields(ui: Ui, whole: History) -> dict[str, object]:

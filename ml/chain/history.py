@@ -79,8 +79,11 @@ def read(registry: ModelRegistry, model: bytes) -> History:
     """
     state, all_events = read_checked(registry, model)
     validations = {v.version: v for v in events.validated(all_events)}
+    versions = {version.number: version for version in registry.versions(model)}
     rows = [
-        HistoryRow(check_registration(registry, state, r), r, validations.get(r.version))
+        HistoryRow(
+            check_registration(state, r, versions.get(r.version)), r, validations.get(r.version)
+        )
         for r in events.registered(all_events)
     ]
     proved = evidence.read(registry, model, all_events)

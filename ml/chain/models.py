@@ -14,6 +14,10 @@ from ml.errors import ModelproofError, NotVerified
 _ID_DIGITS = 64
 
 
+class UnknownModel(ModelproofError):
+    """A registry has no model of this name or id."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedModel:
     """A model as its creation named it."""
@@ -43,7 +47,8 @@ def resolve(registry: ModelRegistry, text: str) -> NamedModel:
     What has the form of an id is never taken for a name: anybody may call a model by another's id.
 
     Raises:
-        ModelproofError: there is none, or several creators have one of this name.
+        UnknownModel: there is none.
+        ModelproofError: several creators have one of this name.
     """
     models = all_models(registry)
     if is_id(text):
@@ -57,7 +62,7 @@ def resolve(registry: ModelRegistry, text: str) -> NamedModel:
         raise ModelproofError(f"several models are called {text}: give the id of one ({choices}).")
     names = sorted({model.name for model in models})
     known = f"known here: {', '.join(names[:10])}" if names else "it has none yet"
-    raise ModelproofError(
+    raise UnknownModel(
         f"the registry at {registry.address} has no model {text} ({known}): check the name and"
         " --network."
     )

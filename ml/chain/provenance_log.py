@@ -133,7 +133,7 @@ class ProvenanceLog(DeployedContract):
             "0x" + bytes(12).hex() + submitter[2:].lower() if submitter else None,
             "0x" + digest.hex() if digest else None,
         )
-        found = [_recorded(event) for event in self._events("Recorded", *topics)]
+        found = [recorded_of(event) for event in self._events("Recorded", *topics)]
         for one in found:
             self._check(one)
         return found
@@ -174,7 +174,7 @@ class ProvenanceLog(DeployedContract):
             NotVerified: the node's events are not what the log's root commits to.
         """
         head = self.tree_head()
-        found = [_recorded(event) for event in self._events("Recorded")][: head.size]
+        found = [recorded_of(event) for event in self._events("Recorded")][: head.size]
         tree = LogTree(one.leaf for one in found)
         in_order = [one.index for one in found] == list(range(head.size))
         if not in_order or tree.root() != head.root:
@@ -211,7 +211,12 @@ class ProvenanceLog(DeployedContract):
             )
 
 
-def _recorded(event: Event) -> Recorded:
+def recorded_of(event: Event) -> Recorded:
+    """What a Recorded event says.
+
+    Raises:
+        NotVerified: its kind is none that there is.
+    """
     given = event.arguments
     try:
         kind = RecordKind(given["kind"])

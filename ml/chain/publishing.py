@@ -175,7 +175,7 @@ def pending(registry: ModelRegistry, model: NamedModel, version: int | None = No
         raise ModelproofError(
             f"the node has no event of version {chosen} of {model.name}: ask another node."
         )
-    check_registration(registry, known, record)
+    check_registration(known, record, registry.version(model.id, chosen))
     return Pending(known, record)
 
 

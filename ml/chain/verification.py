@@ -182,19 +182,22 @@ def _settled(registry: ModelRegistry, model: bytes) -> tuple[Model, list[Event]]
     )
 
 
-def check_registration(registry: ModelRegistry, model: Model, record: Registered) -> Version:
+def check_registration(model: Model, record: Registered, version: Version | None) -> Version:
     """The version's record, once the event's every field has been found in its commitment.
+
+    Args:
+        model: whose version
+        record: the event
+        version: what the chain has on record, None if it has nothing
 
     Raises:
         NotVerified: the event is not what the chain's state commits to.
     """
-    try:
-        version = registry.version(record.model, record.version)
-    except ContractRefused as error:
+    if version is None:
         raise NotVerified(
             f"the node has an event of version {record.version}, which is not on record:"
             " ask another node."
-        ) from error
+        )
     details = commitment.details_hash(
         record.model, record.version, record.registrar, record.details, record.metadata
     )
@@ -218,7 +221,7 @@ def _standings(registry: ModelRegistry, records: Iterable[Registered]) -> list[I
                 f"the node has an event of version {record.version} of a model that is not on"
                 " record: ask another node."
             ) from error
-        version = check_registration(registry, model, record)
+        version = check_registration(model, record, _version(registry, record))
         if record.model not in read:
             read[record.model] = read_checked(registry, record.model)
         model, all_events = read[record.model]
@@ -238,6 +241,13 @@ def _standings(registry: ModelRegistry, records: Iterable[Registered]) -> list[I
             )
         )
     return found
+
+
+def _version(registry: ModelRegistry, record: Registered) -> Version | None:
+    try:
+        return registry.version(record.model, record.version)
+    except ContractRefused:
+        return None
 
 
 def named_origin(registry: ModelRegistry, model: Model) -> NamedOrigin | None:

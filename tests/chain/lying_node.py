@@ -23,10 +23,14 @@ class LyingNode:
     """Passes every call on to the honest node at a port, and what that says of logs through a lie.
 
     ``with LyingNode(port) as liar: liar.lie = …``; what it was told itself is in ``liar.seen``.
+    What ``liar.of_blocks`` makes of a block is told of every block, and what ``liar.refuses`` says
+    of a search for logs, if anything, is why it is refused.
     """
 
     def __init__(self, honest_port: int) -> None:
         self.lie: Lie = list
+        self.of_blocks: Callable[[Log], Any] = dict
+        self.refuses: Callable[[dict[str, Any]], str | None] = lambda _: None
         self.seen: list[list[Log]] = []
         liar = self
 
@@ -36,10 +40,12 @@ class LyingNode:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                answer = json.loads(_forward(honest_port, body))
-                if json.loads(body)["method"] == "eth_getLogs" and "result" in answer:
-                    liar.seen.append(copy.deepcopy(answer["result"]))
-                    answer["result"] = liar.lie(answer["result"])
+                asked, answer = json.loads(body), json.loads(_forward(honest_port, body))
+                if isinstance(asked, list):
+                    told = {each["id"]: each for each in answer}
+                    answer = [liar._told(each, told[each["id"]]) for each in asked]
+                else:
+                    answer = liar._told(asked, answer)
                 reply = json.dumps(answer).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
@@ -53,6 +59,21 @@ class LyingNode:
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def _told(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        """What becomes of one answer."""
+        if "result" not in answer:
+            return answer
+        if asked["method"] == "eth_getBlockByNumber" and answer["result"]:
+            return {**answer, "result": self.of_blocks(answer["result"])}
+        if asked["method"] != "eth_getLogs":
+            return answer
+        refusal = self.refuses(asked["params"][0])
+        if refusal is not None:
+            error = {"code": -32005, "message": refusal}
+            return {"jsonrpc": "2.0", "id": asked["id"], "error": error}
+        self.seen.append(copy.deepcopy(answer["result"]))
+        return {**answer, "result": self.lie(answer["result"])}
 
     @property
     def url(self) -> str:

@@ -25,6 +25,8 @@ def kept_apart(folder: Path) -> Iterator[None]:
         patch.setattr(ape.accounts, "_alias_to_account_cache", {})
         patch.setattr(AccountContainer, "loaded_accounts", {})
         patch.setenv("MODELPROOF_DEPLOYMENTS", str(folder / "deployments"))
+        patch.setenv("MODELPROOF_INDEX", str(folder / "index"))
+        patch.setenv("MODELPROOF_OUTBOX", str(folder / "outbox"))
         yield
 
 

@@ -25,6 +25,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         env={
             **os.environ,
             "MODELPROOF_DEPLOYMENTS": str(home / "deployments"),
+            "MODELPROOF_INDEX": str(home / "index"),
+            "MODELPROOF_OUTBOX": str(home / "outbox"),
             "APE_DATA_FOLDER": str(home / "ape"),
         },
         stdin=subprocess.DEVNULL,

@@ -39,6 +39,8 @@ def environment(folder: Path, node: AnvilNode) -> dict[str, str]:
         "HOME": str(folder / "home"),
         "SEPOLIA_RPC_URL": node.url,
         "MODELPROOF_DEPLOYMENTS": str(folder / "deployments"),
+        "MODELPROOF_INDEX": str(folder / "index"),
+        "MODELPROOF_OUTBOX": str(folder / "outbox"),
         **{f"APE_ACCOUNTS_{alias}_PASSPHRASE": PASSPHRASE for alias in KEYS},
     }
 

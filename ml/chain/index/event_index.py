@@ -1,0 +1,201 @@
+"""An index of one chain's events: brought up to date, then read, as of one block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ml.chain import logs
+from ml.chain.contract import DeployedContract
+from ml.chain.index import queries, tables
+from ml.chain.index.blocks import BlockSource, Header
+from ml.chain.index.database import IN_MEMORY, ChainName, Database, place_for
+from ml.chain.index.following import Follower, Progress, finality_depth, tip_of
+from ml.chain.index.queries import Ancestor, Search
+from ml.chain.index.rows import Followed, events_of
+from ml.chain.logs import Event, Topics
+from ml.chain.session import Session
+from ml.errors import ModelproofError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event that a search found."""
+
+    event: Event
+    contract: str
+    """Whose it is."""
+    time: int
+    """Of its block, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """What is in an index."""
+
+    place: str
+    tip: Header
+    """The last block that it has."""
+    final: int
+    """The last block that will stay, as far as one can tell on this network."""
+    events: Sequence[tuple[Followed, int]]
+    """The contracts, and how many of each there are."""
+    digest: bytes
+    """Of all of it: the same for whoever indexed the same blocks."""
+
+
+class EventIndex:
+    """The events of some contracts on one chain."""
+
+    def __init__(
+        self,
+        database: Database,
+        source: BlockSource,
+        contracts: Sequence[Followed],
+        finality: int,
+    ) -> None:
+        """Put an index together; nothing is read.
+
+        Args:
+            database: where it is
+            source: the chain
+            contracts: whose events
+            finality: after how many blocks a block stays
+        """
+        self.database = database
+        self._follower = Follower(database, source, contracts, finality)
+        self._finality = finality
+
+    @property
+    def contracts(self) -> Mapping[bytes, Followed]:
+        """The contracts whose events it has, by their addresses."""
+        return self._follower.contracts
+
+    def update(self) -> Progress:
+        """Bring it up to the chain's last block.
+
+        Raises:
+            NotVerified: the node tells what cannot be.
+            IndexUnusable: the database cannot be read or written.
+            ModelproofError: the chain changes faster than it can be read, or the node refuses.
+        """
+        return self._follower.update()
+
+    def rebuild(self) -> Progress:
+        """Forget everything and read it from the chain again.
+
+        Raises:
+            NotVerified: the node tells what cannot be.
+            IndexUnusable: the database cannot be written.
+            ModelproofError: the chain changes faster than it can be read, or the node refuses.
+        """
+        self.database.remake()
+        return self.update()
+
+    def search(self, address: str, topics: Topics) -> tuple[list[Event], Header]:
+        """The events of a contract that match a filter, oldest first, and as of which block.
+
+        Raises:
+            NotVerified: what is in the index cannot be.
+        """
+        with self.database.reading() as connection:
+            rows = queries.matching(connection, bytes.fromhex(address[2:]), topics)
+            tip = _there(tip_of(connection))
+        return events_of(rows, self.contracts), tip
+
+    def find(self, search: Search, limit: int | None = None) -> tuple[list[Found], Header]:
+        """The events that a search finds, the latest first, and as of which block.
+
+        Raises:
+            NotVerified: what is in the index cannot be.
+        """
+        with self.database.reading() as connection:
+            rows = queries.found(connection, search, limit)
+            tip = _there(tip_of(connection))
+        events = events_of(rows, self.contracts)
+        return [
+            Found(event, self.contracts[row.contract].text, row.time)
+            for event, row in zip(events, rows, strict=True)
+        ], tip
+
+    def lineage(self, address: str, model: bytes, version: int) -> tuple[list[Ancestor], Header]:
+        """A version and where it comes from, across forks, and as of which block.
+
+        This is what the node said when it was indexed: `history.lineage` holds it against the
+        heads on chain.
+
+        Raises:
+            ModelproofError: there is no such version in the index.
+        """
+        with self.database.reading() as connection:
+            contract = bytes.fromhex(address[2:])
+            return queries.lineage(connection, contract, model, version), _there(tip_of(connection))
+
+    def status(self) -> IndexStatus:
+        """What is in it."""
+        with self.database.reading() as connection:
+            tip = _there(tip_of(connection))
+            counted = queries.counts(connection, self.contracts)
+            digest = tables.content_digest(connection)
+        return IndexStatus(
+            place=str(self.database),
+            tip=tip,
+            final=max(tip.number - self._finality, 0),
+            events=[(self.contracts[address], count) for address, count in counted.items()],
+            digest=digest,
+        )
+
+    def topics_of(self, names: Sequence[str]) -> tuple[bytes, ...]:
+        """The first topics of events of some names.
+
+        Raises:
+            ModelproofError: no contract has events of such a name.
+        """
+        abis = [abi for contract in self.contracts.values() for abi in contract.abis]
+        for name in names:
+            if name not in {abi.name for abi in abis}:
+                known = ", ".join(sorted({abi.name for abi in abis}))
+                raise ModelproofError(f"there are no events {name}: use one of {known}.")
+        chosen = {logs.topic_of(abi) for abi in abis if abi.name in names}
+        return tuple(sorted(bytes.fromhex(topic[2:]) for topic in chosen))
+
+
+def open_index(
+    session: Session,
+    contracts: Sequence[DeployedContract],
+    choice: str | None = None,
+    *,
+    anew: bool = False,
+) -> EventIndex:
+    """The index of a session's chain; in memory, if the chain ends with the process.
+
+    Args:
+        session: the chain
+        contracts: whose events are to be in it, besides those that are
+        choice: where, instead of where MODELPROOF_INDEX says: a folder, or a PostgreSQL's URL
+        anew: empty it first, even if it cannot be read
+
+    Raises:
+        ModelproofError: there is no such place.
+    """
+    chain = ChainName(session.chain_id, session.genesis)
+    place = place_for(chain, choice) if session.is_lasting else IN_MEMORY
+    return EventIndex(
+        Database(place, chain, anew=anew),
+        BlockSource(session.provider),
+        [followed(contract) for contract in contracts],
+        finality_depth(session.network),
+    )
+
+
+def followed(contract: DeployedContract) -> Followed:
+    """A deployed contract as one whose events are indexed."""
+    kind = contract.contract.contract_type
+    address = bytes.fromhex(contract.address[2:])
+    return Followed(str(kind.name), address, contract.deployed_at, list(kind.events))
+
+
+def _there(tip: Header | None) -> Header:
+    if tip is None:
+        raise ModelproofError("the index is empty: bring it up to date first.")
+    return tip

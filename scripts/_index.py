@@ -1,0 +1,25 @@
+"""What the scripts share that read through the event index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts._cli import Ui
+
+if TYPE_CHECKING:
+    from ml.chain.index.blocks import Header
+
+index_option = click.option(
+    "--index",
+    "place",
+    metavar="PLACE",
+    help="Where the index is: a folder, or postgresql://…  [default: MODELPROOF_INDEX, or .index]",
+)
+
+
+def say_as_of(ui: Ui, tip: Header) -> dict[str, object]:
+    """Say which block an answer is as of; for machines too."""
+    ui.note(f"As of block {tip.number} ({ui.short(tip.hash)}).")
+    return {"block": tip.number, "hash": tip.hash, "time": tip.time}

@@ -1,0 +1,1 @@
+"""The event index: followed on real nodes, into SQLite and a real PostgreSQL."""

@@ -1,0 +1,359 @@
+"""The index is that of the node's chain, however it got there."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import URL, event
+
+from ml.chain.anvil import AnvilNode
+from ml.chain.index import following
+from ml.chain.index.blocks import BlockSource
+from ml.chain.index.database import ChainName, Database
+from ml.chain.index.event_index import EventIndex, followed
+from ml.chain.index.queries import Search
+from ml.chain.log_records import RecordKind
+from ml.chain.provenance_log import ProvenanceLog
+from ml.chain.registry import ModelRegistry
+from ml.chain.session import Session
+from tests.contracts.story import Cast, Story
+
+from .branches import Branches, OwnConnection
+from .conftest import MakeIndex
+
+DEPTHS = range(1, 31)
+
+
+@pytest.fixture
+def branches(node: AnvilNode, log: ProvenanceLog) -> Iterator[Branches]:
+    with Branches(node, log) as growing:
+        yield growing
+
+
+def digest(index: EventIndex) -> bytes:
+    index.update()
+    return index.status().digest
+
+
+# --- What it has ----------------------------------------------------------------------------------
+
+
+def test_index_has_every_event_of_every_contract_in_order(
+    place: URL,
+    make_index: MakeIndex,
+    registry: ModelRegistry,
+    log: ProvenanceLog,
+    story: Story,
+    module_cast: Cast,
+) -> None:
+    story.play(90, 91)
+    log.append(RecordKind.DATA, os.urandom(32), sender=module_cast.trainer, metadata="é {}")
+    index = make_index(place)
+    index.update()
+    for contract in (registry, log):
+        told = list(contract.search([]))
+        assert index.search(contract.address, [])[0] == told
+        assert {event.name for event in told} & {"VersionRegistered", "Recorded"}
+
+
+def test_what_is_indexed_is_not_asked_for_again(make_index: MakeIndex, branches: Branches) -> None:
+    index = make_index()
+    branches.append(2)
+    first = index.update()
+    branches.append()
+    branches.mine(3)
+    second, third = index.update(), index.update()
+    assert second.tip.number == first.tip.number + 4 == branches.height
+    assert (second.blocks, third.blocks, third.tip) == (4, 0, second.tip)
+
+
+def test_index_made_in_any_portions_is_the_same(
+    place: URL, make_index: MakeIndex, branches: Branches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = make_index(place, finality=3)
+    for blocks in (0, 1, 5, 2):
+        branches.append(2)
+        branches.mine(blocks)
+        monkeypatch.setattr(following, "_FIRST_SPAN", blocks + 1)
+        assert digest(grown) == digest(make_index(finality=3))
+    before = digest(grown)
+    grown.rebuild()
+    assert digest(grown) == before
+
+
+def test_contract_that_comes_later_is_indexed_from_its_first_block_on(
+    make_index: MakeIndex,
+    chain: ChainName,
+    module_session: Session,
+    registry: ModelRegistry,
+    log: ProvenanceLog,
+    branches: Branches,
+    place: URL,
+) -> None:
+    database = Database(place, chain, anew=True)
+    source = BlockSource(module_session.provider)
+    branches.append()
+    EventIndex(database, source, [followed(log)], 40).update()
+    later = EventIndex(database, source, [followed(registry), followed(log)], 40)
+    assert digest(later) == digest(make_index())
+    # whoever knows only one of them goes on with both
+    branches.append()
+    early = EventIndex(database, source, [followed(log)], 40)
+    with pytest.raises(Exception, match="the index has a ModelRegistry, which is not known here"):
+        early.update()
+    database.close()
+
+
+# --- Reorganisations ------------------------------------------------------------------------------
+
+
+def test_blocks_of_another_branch_are_taken_back_at_any_depth(
+    make_index: MakeIndex, postgres: URL, tmp_path, branches: Branches
+) -> None:
+    sqlite = URL.create("sqlite", database=str(tmp_path / "index.sqlite"))
+    indexes = [make_index(sqlite), make_index(postgres)]
+    chance = random.Random(5)
+    for depth in DEPTHS:
+        mark = branches.mark()
+        events = chance.randint(1, min(depth, 3))
+        for _ in range(events):
+            branches.append()
+        branches.mine(depth - events)
+        before = [index.update() for index in indexes]
+        branches.back(mark)
+        branches.mine(chance.randint(0, 2))
+        branches.append(chance.randint(1, 2))
+        branches.mine(chance.randint(0, depth + 2))
+        after = [index.update() for index in indexes]
+        assert [progress.taken_back for progress in after] == [depth] * 2
+        assert all(one.tip.hash != other.tip.hash for one, other in zip(before, after, strict=True))
+        fresh = digest(make_index())
+        assert [index.status().digest for index in indexes] == [fresh] * 2
+
+
+def test_branch_that_begins_below_the_finality_depth_is_followed_too(
+    make_index: MakeIndex, branches: Branches
+) -> None:
+    index = make_index(finality=5)
+    mark = branches.mark()
+    branches.append()
+    branches.mine(10)
+    branches.append()
+    branches.mine(20)
+    index.update()
+    branches.back(mark)
+    branches.append()
+    assert digest(index) == digest(make_index(finality=5))
+
+
+def test_chain_that_became_shorter_is_followed(make_index: MakeIndex, branches: Branches) -> None:
+    index = make_index(finality=8)
+    branches.append()
+    mark = branches.mark()
+    branches.append(3)
+    branches.mine(6)
+    index.update()
+    branches.back(mark)
+    assert digest(index) == digest(make_index(finality=8))
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(1, 3)),
+        st.tuples(st.just("mine"), st.integers(1, 9)),
+        st.tuples(st.just("update"), st.just(0)),
+        st.tuples(st.just("mark"), st.just(0)),
+        st.tuples(st.just("back"), st.just(0)),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=15)
+@given(done=steps, finality=st.integers(1, 12))
+def test_whatever_happens_in_between_the_index_ends_as_a_new_one(
+    make_index: MakeIndex, node: AnvilNode, log: ProvenanceLog, done, finality: int
+) -> None:
+    index = make_index(finality=finality)
+    marks = []
+    with Branches(node, log) as branches:
+        for what, number in done:
+            if what == "append":
+                branches.append(number)
+            elif what == "mine":
+                branches.mine(number)
+            elif what == "update":
+                index.update()
+            elif what == "mark":
+                marks.append(branches.mark())
+            elif marks:
+                branches.back(marks.pop())
+    assert digest(index) == digest(make_index(finality=finality))
+
+
+# --- Several processes, and killed ones -----------------------------------------------------------
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Do something in a process of its own; returns its number."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def status_of(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill_at(step: int) -> Callable[..., None]:
+    """Ends this process without a word at the n-th call."""
+    left = [step]
+
+    def count(*_: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return count
+
+
+class Killed(OwnConnection):
+    """A connection that counts what is asked for."""
+
+    def __init__(self, node: AnvilNode, count: Callable[..., None]) -> None:
+        super().__init__(node)
+        self.count = count
+
+    def make_request(self, method, parameters):
+        self.count()
+        return super().make_request(method, parameters)
+
+
+def test_update_that_was_killed_at_any_step_is_finished_by_the_next(
+    make_index: MakeIndex,
+    node: AnvilNode,
+    registry: ModelRegistry,
+    log: ProvenanceLog,
+    chain: ChainName,
+    branches: Branches,
+    tmp_path: Path,
+) -> None:
+    """It goes back three blocks and on in two portions; killed before each query and question."""
+    contracts = [followed(registry), followed(log)]
+    before, place = tmp_path / "before.sqlite", tmp_path / "index.sqlite"
+    url = URL.create("sqlite", database=str(place))
+    mark = branches.mark()
+    branches.append()
+    branches.mine(2)
+    index = make_index(URL.create("sqlite", database=str(before)), finality=4)
+    index.update()
+    index.database.close()  # all of it is in the one file then
+    branches.back(mark)
+    branches.append(2)
+    branches.mine(3)
+    expected = digest(make_index(finality=4))
+
+    def update_until(step: int) -> None:
+        following._FIRST_SPAN = 2
+        count = kill_at(step)
+        database = Database(url, chain)
+        for name in ("before_cursor_execute", "commit"):
+            event.listen(database._engine, name, count)
+        EventIndex(database, BlockSource(Killed(node, count)), contracts, 4).update()
+
+    codes = []
+    while not codes or codes[-1] != 0:
+        shutil.copy(before, place)
+        codes.append(status_of(in_child(partial(update_until, len(codes) + 1))))
+        index = make_index(url, anew=False, finality=4)
+        assert digest(index) == expected
+        index.database.close()
+    assert set(codes[:-1]) == {-signal.SIGKILL}
+    assert len(codes) > 20
+
+
+def test_update_of_a_server_that_was_killed_is_finished_by_the_next(
+    make_index: MakeIndex,
+    postgres: URL,
+    node: AnvilNode,
+    registry: ModelRegistry,
+    log: ProvenanceLog,
+    chain: ChainName,
+    branches: Branches,
+) -> None:
+    contracts = [followed(registry), followed(log)]
+
+    def update_until(step: int) -> None:
+        following._FIRST_SPAN = 2
+        count = kill_at(step)
+        database = Database(postgres, chain)
+        event.listen(database._engine, "before_cursor_execute", count)
+        EventIndex(database, BlockSource(OwnConnection(node)), contracts, 4).update()
+
+    for step in (4, 9, 14, 18):
+        index = make_index(postgres, finality=4)
+        mark = branches.mark()
+        branches.append()
+        branches.mine(2)
+        index.update()
+        branches.back(mark)
+        branches.append(2)
+        branches.mine(3)
+        assert status_of(in_child(partial(update_until, step))) == -signal.SIGKILL
+        assert digest(index) == digest(make_index(finality=4))
+
+
+def test_processes_that_index_at_once_make_one_index(
+    place: URL,
+    make_index: MakeIndex,
+    node: AnvilNode,
+    registry: ModelRegistry,
+    log: ProvenanceLog,
+    chain: ChainName,
+    branches: Branches,
+) -> None:
+    contracts = [followed(registry), followed(log)]
+    index = make_index(place)
+
+    def work() -> None:
+        following._FIRST_SPAN = 3
+        database = Database(place, chain)
+        source = BlockSource(OwnConnection(node))
+        for _ in range(4):
+            EventIndex(database, source, contracts, 40).update()
+
+    children = [in_child(work) for _ in range(3)]
+    for _ in range(6):
+        branches.append(2)
+        index.update()
+    assert [status_of(child) for child in children] == [0, 0, 0]
+    assert digest(index) == digest(make_index())
+
+
+def test_reader_sees_the_index_of_one_moment(
+    place: URL, make_index: MakeIndex, log: ProvenanceLog, branches: Branches
+) -> None:
+    index = make_index(place)
+    branches.append()
+    index.update()
+    with index.database.reading() as connection:
+        before = following.tip_of(connection)
+        branches.append()
+        make_index(place, anew=False).update()
+        assert following.tip_of(connection) == before
+    assert index.find(Search())[1].number == before.number + 1
