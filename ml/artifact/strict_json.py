@@ -16,6 +16,8 @@ MAX_DEPTH: Final = 8
 """How deep brackets may nest, far above what any format here needs."""
 
 _HARMLESS_BRACKETS: Final = 200
+_HARMLESS_VALUES: Final = 1_000_000
+_LEAST_BYTES: Final = 12
 _ALL_BUT_BRACKETS_AND_QUOTES: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
 
@@ -59,8 +61,7 @@ def loads(
     Raises:
         StrictJsonError: the text is anything else.
     """
-    if _is_deep(data):
-        raise StrictJsonError("its JSON is nested too deeply")
+    _check_brackets(data)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -96,22 +97,28 @@ def read(path: Path) -> object:
         raise ArtifactError(f"{quoted_path(path)} cannot be used: {error}") from error
 
 
-def _is_deep(data: bytes) -> bool:
-    """Tell whether brackets outside strings nest so deep that parsing them is dangerous.
+def _check_brackets(data: bytes) -> None:
+    """Refuse brackets outside strings that are dangerous to parse: nested deep, or hardly filled.
 
     Python's parser recurses in C. Its own guard is the recursion limit, which libraries raise until
-    the stack overflows first, and then a file of brackets kills the process.
+    the stack overflows first, and then a file of brackets kills the process. And an empty list in
+    Python takes twenty times the two bytes that it has in a file; no format here is made of such.
     """
     if data.count(b"[") + data.count(b"{") <= _HARMLESS_BRACKETS:
-        return False
+        return
+    size = len(data)
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside_strings = data.translate(None, _ALL_BUT_BRACKETS_AND_QUOTES).split(b'"')[::2]
     brackets = b"".join(outside_strings)
+    values = brackets.count(b"[") + brackets.count(b"{")
     for _ in range(MAX_DEPTH):  # each time, every innermost pair goes
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     # What is left is too deep or unmatched; a little of it is for the parser to point out.
-    return len(brackets) > _HARMLESS_BRACKETS
+    if len(brackets) > _HARMLESS_BRACKETS:
+        raise StrictJsonError("its JSON is nested too deeply")
+    if values > max(_HARMLESS_VALUES, size // _LEAST_BYTES):
+        raise StrictJsonError("its JSON has too many lists or objects for its size")
 
 
 def _finite(text: str) -> float:

@@ -62,6 +62,12 @@ def test_deep_nesting_is_refused_even_without_a_recursion_limit(text: bytes) -> 
     assert (run.returncode, run.stdout) == (0, b"its JSON is nested too deeply\n")
 
 
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"[[[]]]"])
+def test_values_that_take_much_more_memory_than_the_text_are_refused(value: bytes) -> None:
+    with pytest.raises(StrictJsonError, match="too many lists or objects for its size"):
+        loads(b"[" + b",".join([value] * 1_000_001) + b"]")
+
+
 def test_deep_caller_gets_our_own_error() -> None:
     def call(depth: int) -> object:
         return call(depth - 1) if depth else loads(b"[" * 150 + b"]" * 150)
