@@ -1,27 +1,31 @@
 """What the typed clients of deployed contracts share: reading, sending, and searching events.
 
 Every writing call is tried as a free call first, so that what the contract would refuse costs
-nothing and is told in one sentence; then it is sent, and returns once it is mined and confirmed as
-the network asks.
+nothing and is told in one sentence; then it goes through the outbox (`ml.chain.outbox`), and
+returns once it is mined and confirmed as the network asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from ape.contracts import ContractInstance
-from ape.exceptions import ContractLogicError as ApeContractLogicError
 from ape.exceptions import TransactionError
 from eth_abi.exceptions import EncodingError
 from web3.exceptions import ContractLogicError
 
 from ml.chain import logs
 from ml.chain.logs import Event, Topics
+from ml.chain.outbox.chain import Reverts
+from ml.chain.outbox.entry import Call, Entry, State
+from ml.chain.outbox.opening import outbox_of
+from ml.chain.outbox.queue import Order
 from ml.chain.records import Receipt
-from ml.chain.refusals import ContractRefused, overtaken, refusal, reverted_with
+from ml.chain.refusals import ContractRefused, refusal, reverted_with
 from ml.errors import ModelproofError
 
 if TYPE_CHECKING:
@@ -64,30 +68,95 @@ class DeployedContract:
         return self._try(function, arguments, {})
 
     def _send(self, function: str, *arguments: Any, sender: AccountAPI) -> tuple[Any, Receipt]:
-        """Try, send and wait; return what the trial returned, and the receipt."""
-        returned = self._try(function, arguments, {"from": sender.address})
+        """Try, send and wait; return what the trial returned, and the receipt.
+
+        What an earlier run left behind that was to do the same is finished, and not sent again.
+        """
+        queue = outbox_of(self.contract.provider).queue(sender)
+        order = self._order(function, arguments, sender)
+        entry = queue.resume(order)
+        if entry is None:
+            returned = self._trial(function, arguments, {"from": sender.address})
+            with self._refusing():
+                (entry,) = queue.put([replace(order, payload=returned)])
+        (mined,) = queue.wait([entry])
+        queue.deliver([mined])
+        return self._decoded(function, mined.payload), self._receipt(mined)
+
+    def _send_all(
+        self, function: str, rows: Sequence[tuple[Any, ...]], sender: AccountAPI
+    ) -> list[Receipt]:
+        """Send many calls of one function, which do not depend on each other, and await them.
+
+        Raises:
+            ContractRefused: the contract would refuse one of them, and none is sent; or it refused
+                one, as another transaction came in between.
+        """
+        queue = outbox_of(self.contract.provider).queue(sender)
+        with self._refusing():
+            entries = queue.put([self._order(function, row, sender) for row in rows])
+        mined = queue.wait(entries)
+        queue.deliver(mined)
+        return [self._receipt(entry) for entry in mined]
+
+    def _order(self, function: str, arguments: tuple[Any, ...], sender: AccountAPI) -> Order:
+        data = self._encoded(function, arguments)
+        label = f"{self.contract.contract_type.name}.{function}"
+        first = arguments[0] if arguments else None
+        return Order(
+            Call(str(sender.address), self.address, data, label=label),
+            subject="0x" + first.hex() if isinstance(first, bytes) else None,
+        )
+
+    def _receipt(self, entry: Entry) -> Receipt:
+        """The receipt of an entry that the queue is done with.
+
+        Raises:
+            ContractRefused: the contract refused it, as another transaction came in between.
+        """
+        if entry.state is State.REFUSED:
+            if entry.ran_out_of_gas:
+                raise ModelproofError(
+                    f"{entry.call.label} used up the {entry.latest.gas} gas that it was given: run"
+                    " this again."
+                )
+            raise self._told(refusal(entry.reverted_with, self.contract.contract_type.errors))
+        found = entry.inclusion
+        if found is None:
+            raise ModelproofError(f"{entry.call.label} was dropped: {entry.failure}.")
+        return Receipt(found.transaction, found.block, found.gas_used)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Say it in the contract's words where a call would revert."""
         try:
-            with paying(sender):
-                mined = getattr(self.contract, function)(*arguments, sender=sender)
-        except ApeContractLogicError as error:  # another transaction came in between
-            refused = overtaken(error, self.contract.contract_type.errors)
+            yield
+        except Reverts as error:
+            refused = refusal(reverted_with(error), self.contract.contract_type.errors)
             raise self._told(refused) from error
-        return returned, Receipt(mined.txn_hash, mined.block_number, mined.gas_used)
 
     def _try(self, function: str, arguments: tuple[Any, ...], options: dict[str, str]) -> Any:
-        handler = getattr(self.contract, function)
-        provider = self.contract.provider
-        try:
-            data = handler.encode_input(*arguments)
-        except (EncodingError, UnicodeEncodeError) as error:
-            raise ModelproofError(f"the contract's {function} cannot take this: {error}") from error
+        return self._decoded(function, self._trial(function, arguments, options))
+
+    def _trial(self, function: str, arguments: tuple[Any, ...], options: dict[str, str]) -> bytes:
+        data = self._encoded(function, arguments)
         call = {**options, "to": self.address, "data": data}
         try:
-            raw = provider.web3.eth.call(call)
+            return bytes(self.contract.provider.web3.eth.call(call))
         except ContractLogicError as error:
             refused = refusal(reverted_with(error), self.contract.contract_type.errors)
             raise self._told(refused) from error
-        decoded = provider.network.ecosystem.decode_returndata(handler.abis[0], raw)
+
+    def _encoded(self, function: str, arguments: tuple[Any, ...]) -> bytes:
+        try:
+            return bytes(getattr(self.contract, function).encode_input(*arguments))
+        except (EncodingError, UnicodeEncodeError) as error:
+            raise ModelproofError(f"the contract's {function} cannot take this: {error}") from error
+
+    def _decoded(self, function: str, raw: bytes) -> Any:
+        abi = getattr(self.contract, function).abis[0]
+        ecosystem = self.contract.provider.network.ecosystem
+        decoded = ecosystem.decode_returndata(abi, raw)
         return decoded[0] if len(decoded) == 1 else decoded
 
     def _events(self, name: str, *indexed: str | None) -> Iterator[Event]:

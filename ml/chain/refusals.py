@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ape.exceptions import ContractLogicError as ApeContractLogicError
-from ape.exceptions import CustomError
 from eth_abi.exceptions import DecodingError
-from web3.exceptions import ContractLogicError
 
 from ml.artifact.keccak import keccak256
 from ml.chain import values
@@ -204,19 +201,15 @@ def refusal(data: bytes, errors: Iterable[ErrorABI]) -> ContractRefused:
     return ContractRefused("", {}, f"the contract refused the call and gave {what}.")
 
 
-def overtaken(error: ApeContractLogicError, errors: Iterable[ErrorABI]) -> ContractRefused:
-    """The exception for a transaction that reverted after its trial had succeeded.
+class Reverted(Protocol):
+    """An error that carries what a node gave with it."""
 
-    Ape names the custom error where it remembers the contract, and else gives the bytes as text.
-    """
-    if isinstance(error, CustomError):
-        return named_refusal(type(error).__name__, error.inputs)
-    if isinstance(error.base_err, ContractLogicError):
-        return refusal(reverted_with(error.base_err), errors)
-    return refusal(_bytes(error.message), errors)
+    @property
+    def data(self) -> Any:
+        """As the node has it."""
 
 
-def reverted_with(error: ContractLogicError) -> bytes:
+def reverted_with(error: Reverted) -> bytes:
     """What a call reverted with, as far as its node told.
 
     Most give the bytes as they are. Hardhat's node wraps them as ``data``, and Ganache as

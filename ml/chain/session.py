@@ -31,6 +31,7 @@ from eth_utils.address import (
 
 from ml.chain import deploying, deployments
 from ml.chain.deployments import Deployment
+from ml.chain.outbox.opening import Outbox, close_outbox_of, outbox_of
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.records import Role
 from ml.chain.registry import ModelRegistry
@@ -118,6 +119,11 @@ class Session:
             NoDeployment: there is none on this chain.
         """
         return ProvenanceLog(*self._deployed("ProvenanceLog"))
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is sent to this chain, and has been."""
+        return outbox_of(self.provider)
 
     def deploy(self, sender: AccountAPI) -> tuple[ModelRegistry, Deployment]:
         """Deploy a registry beside those that are there, under a salt of its own, and describe it.
@@ -225,9 +231,12 @@ def connect(network: str = AUTO) -> Iterator[Session]:
         provider = context.__enter__()
     except (NetworkError, ProviderError, ApeException) as error:
         raise ConnectionFailed(_why_not_connected(network, choice, error)) from error
+    reported = False
     try:
         yield Session(provider, provider.network_choice)
+        reported = True
     finally:
+        close_outbox_of(provider, reported=reported)
         context.__exit__(None, None, None)
 
 

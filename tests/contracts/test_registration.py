@@ -154,7 +154,7 @@ def test_transaction_that_another_one_overtook_is_refused_by_name(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = story.due()
-    trial = story.registry._try
+    trial = story.registry._trial
 
     def overtaken(*arguments: Any) -> Any:
         returned = trial(*arguments)
@@ -162,6 +162,6 @@ def test_transaction_that_another_one_overtook_is_refused_by_name(
         contract.complete(story.id, "meanwhile", sender=operator)
         return returned
 
-    monkeypatch.setattr(story.registry, "_try", overtaken)
+    monkeypatch.setattr(story.registry, "_trial", overtaken)
     with refused("ModelIsCompleted", modelId=story.id, cause=CompletionReason.MANUAL):
         story.registry.register(story.id, 1, weights_of(1), due, "", sender=story.cast.trainer)

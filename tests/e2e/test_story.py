@@ -61,6 +61,7 @@ def workplace(tmp_path: Path) -> Iterator[Workplace]:
         **os.environ,
         "DEV_RPC_URL": f"http://127.0.0.1:{port}",
         "MODELPROOF_DEPLOYMENTS": str(tmp_path / "deployments"),
+        "MODELPROOF_OUTBOX": str(tmp_path / "outbox"),
         "MODELPROOF_INDEX": str(tmp_path / "index"),
     }
     with shell(environment, tmp_path) as ape_run:

@@ -1,0 +1,267 @@
+"""What the queue asks a chain, and what it believes of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ml.chain.outbox.answers import Answer, meaning_of
+from ml.chain.outbox.entry import Attempt, Call, Entry, Inclusion
+from ml.chain.outbox.fees import DEFAULT_TIP, Market
+from ml.chain.outbox.rpc import NoAnswer, Rpc, RpcError
+from ml.errors import ModelproofError
+
+_MARGIN: Final = (3, 2)
+_MORE_GAS: Final = 50_000
+"""What is given over the node's estimate: transactions in between may make a call dearer, such as a
+record that completes several subtrees of a log. What is not used is not paid for."""
+
+
+class OtherChain(ModelproofError):
+    """The node is of another chain than the journal."""
+
+
+class Reverts(Exception):
+    """A call that would revert now, with ``data`` as the contract's reason."""
+
+    def __init__(self, message: str, data: Any) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a sender stands on a chain at one moment."""
+
+    mined: int
+    """Transactions of the sender that are in blocks: the nonce of the next one."""
+    pending: int
+    """The same with those that the node has waiting in a row."""
+    balance: int
+    """Wei."""
+    market: Market
+    gas_limit: int
+    """Of a block."""
+
+
+class Chain:
+    """One chain, through one node.
+
+    Raises (all methods):
+        NoAnswer: there is none, or none that makes sense.
+    """
+
+    def __init__(self, rpc: Rpc, chain_id: int, genesis: str) -> None:
+        self._rpc = rpc
+        self.chain_id = chain_id
+        self.genesis = genesis
+
+    def standing(self, sender: str) -> Standing:
+        """How a sender stands now.
+
+        Raises:
+            OtherChain: the node has another first block than the chain that was connected to.
+        """
+        mined, pending, balance, latest, first, tip, price = self._rpc.ask_all(
+            [
+                ("eth_getTransactionCount", [sender, "latest"]),
+                ("eth_getTransactionCount", [sender, "pending"]),
+                ("eth_getBalance", [sender, "latest"]),
+                ("eth_getBlockByNumber", ["latest", False]),
+                ("eth_getBlockByNumber", ["0x0", False]),
+                ("eth_maxPriorityFeePerGas", []),
+                ("eth_gasPrice", []),
+            ]
+        )
+        latest, first = _block(latest), _block(first)
+        if _text(first["hash"]) != self.genesis:
+            raise OtherChain(
+                f"the node began with block {_text(first['hash'])[:10]}…, and the chain that was"
+                f" connected to with {self.genesis[:10]}…: nothing is sent; connect again."
+            )
+        count = _number(mined)
+        return Standing(
+            mined=count,
+            # nodes without a pool of their own have no answer to that
+            pending=count if isinstance(pending, RpcError) else max(count, _number(pending)),
+            balance=_number(balance),
+            market=_market(latest.get("baseFeePerGas"), tip, price),
+            gas_limit=_number(latest["gasLimit"]),
+        )
+
+    def estimate(self, calls: Sequence[Call], gas_limit: int) -> list[int | Reverts]:
+        """The gas to give to each call, or why it would revert."""
+        answers = self._rpc.ask_all([("eth_estimateGas", [_as_rpc(call)]) for call in calls])
+        times, by = _MARGIN
+        return [
+            self._why(call, answer)
+            if isinstance(answer, RpcError)
+            else min(_number(answer) * times // by + _MORE_GAS, gas_limit)
+            for call, answer in zip(calls, answers, strict=True)
+        ]
+
+    def trial(self, call: Call, block: int | None = None) -> bytes:
+        """What a call would return, on the latest block or on an earlier one.
+
+        Raises:
+            Reverts: it would revert.
+        """
+        at = "latest" if block is None else hex(block)
+        (answer,) = self._rpc.ask_all([("eth_call", [_as_rpc(call), at])])
+        if isinstance(answer, RpcError):
+            raise Reverts(answer.message, answer.data)
+        return _bytes(answer)
+
+    def send(self, attempts: Sequence[Attempt]) -> list[tuple[Answer, str] | None]:
+        """Send signed transactions, in their order.
+
+        Returns:
+            for each None if the node took it, or why it did not: its meaning, and in its words
+        """
+        answers = self._rpc.ask_all(
+            [("eth_sendRawTransaction", ["0x" + one.raw.hex()]) for one in attempts]
+        )
+        return [
+            (meaning_of(answer.message), answer.message) if isinstance(answer, RpcError) else None
+            for answer in answers
+        ]
+
+    def find(self, entries: Sequence[Entry]) -> tuple[int, dict[int, Inclusion]]:
+        """The number of the latest block, and by entries' numbers which block each is in.
+
+        A receipt counts only if the block that it names is the chain's own at that height and holds
+        the transaction.
+        """
+        asked = [(entry.id, one.hash) for entry in entries for one in entry.attempts]
+        head, *receipts = self._rpc.ask_all(
+            [
+                ("eth_blockNumber", []),
+                *(("eth_getTransactionReceipt", [hashed]) for _, hashed in asked),
+            ]
+        )
+        told: dict[int, Inclusion] = {}
+        for (entry, hashed), receipt in zip(asked, receipts, strict=True):
+            if receipt and not isinstance(receipt, RpcError):
+                told[entry] = _inclusion(receipt, hashed)
+        blocks = self._transactions({one.block for one in told.values()})
+        found = {
+            entry: one
+            for entry, one in told.items()
+            if one.transaction in blocks.get((one.block, one.block_hash), ())
+        }
+        return _number(head), found
+
+    def still_holds(self, found: Inclusion) -> tuple[int, bool]:
+        """The number of the latest block, and whether the chain still has a transaction's block."""
+        head, block = self._rpc.ask_all(
+            [
+                ("eth_blockNumber", []),
+                ("eth_getBlockByNumber", [hex(found.block), False]),
+            ]
+        )
+        # of a block that there is not, some nodes say so in an error
+        is_there = isinstance(block, Mapping) and _text(block["hash"]) == found.block_hash
+        return _number(head), is_there
+
+    def knows(self, attempts: Sequence[Attempt]) -> list[bool]:
+        """Whether the node has each of these, waiting or in a block."""
+        answers = self._rpc.ask_all([("eth_getTransactionByHash", [one.hash]) for one in attempts])
+        return [bool(answer) and not isinstance(answer, RpcError) for answer in answers]
+
+    def happened_since(self, found: Inclusion, address: str, subject: str | None) -> bool:
+        """Whether a contract told of anything after a transaction.
+
+        Args:
+            found: where the transaction is
+            address: the contract's
+            subject: the first indexed value of the events that matter, as a topic; None for all
+        """
+        query = {
+            "address": address,
+            "fromBlock": hex(found.block),
+            "toBlock": "latest",
+            "topics": [None, subject] if subject else [],
+        }
+        logs = self._rpc.ask("eth_getLogs", query)
+        hashes = [_text(log["transactionHash"]) for log in logs]
+        return bool(hashes) and hashes[-1] != found.transaction
+
+    def _transactions(self, numbers: Iterable[int]) -> dict[tuple[int, str], frozenset[str]]:
+        """What is in these blocks of the chain, by number and hash."""
+        asked = sorted(numbers)
+        if not asked:
+            return {}
+        blocks = self._rpc.ask_all(
+            [("eth_getBlockByNumber", [hex(number), False]) for number in asked]
+        )
+        return {
+            (number, _text(block["hash"])): frozenset(map(_text, block["transactions"]))
+            for number, block in zip(asked, blocks, strict=True)
+            if isinstance(block, Mapping)
+        }
+
+    def _why(self, call: Call, refused: RpcError) -> Reverts:
+        """Why gas could not be estimated: some nodes say it of calls alone."""
+        if not refused.data:
+            try:
+                self.trial(call)
+            except Reverts as reverts:
+                return reverts
+        return Reverts(refused.message, refused.data)
+
+
+def _as_rpc(call: Call) -> dict[str, str]:
+    said = {"from": call.sender, "to": call.to, "data": "0x" + call.data.hex()}
+    return {**said, "value": hex(call.value)} if call.value else said
+
+
+def _market(base_fee: Any, tip: Any, price: Any) -> Market:
+    if base_fee is None:
+        return Market(None, _number(price))
+    suggested = DEFAULT_TIP
+    with suppress(NoAnswer):
+        suggested = _number(tip)
+    return Market(_number(base_fee), suggested)
+
+
+def _inclusion(receipt: Mapping[str, Any], asked: str) -> Inclusion:
+    try:
+        found = Inclusion(
+            transaction=_text(receipt["transactionHash"]),
+            block=_number(receipt["blockNumber"]),
+            block_hash=_text(receipt["blockHash"]),
+            gas_used=_number(receipt["gasUsed"]),
+            succeeded=_number(receipt["status"]) == 1,
+        )
+    except LookupError as error:
+        raise NoAnswer(f"the node's receipt of {asked} lacks {error}.") from error
+    if found.transaction != asked:
+        raise NoAnswer(f"the node answered with the receipt of another transaction than {asked}.")
+    return found
+
+
+def _block(answer: Any) -> Mapping[str, Any]:
+    if not isinstance(answer, Mapping):
+        raise NoAnswer("the node does not give its latest block.")
+    return answer
+
+
+def _number(answer: Any) -> int:
+    """A quantity, as JSON-RPC writes it or as Python has it."""
+    if isinstance(answer, int):
+        return answer
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError) as error:
+        raise NoAnswer("the node answered with something else than a number.") from error
+
+
+def _text(answer: Any) -> str:
+    """A hash, as 0x and hex in small letters."""
+    return "0x" + bytes(answer).hex() if isinstance(answer, bytes) else str(answer).lower()
+
+
+def _bytes(answer: Any) -> bytes:
+    return answer if isinstance(answer, bytes) else bytes.fromhex(str(answer).removeprefix("0x"))

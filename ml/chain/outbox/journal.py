@@ -1,0 +1,400 @@
+"""The journal: one SQLite file per chain, in which every transaction stands before it is sent.
+
+Every change is on the disk before what follows from it is done (``synchronous=FULL``, in a
+write-ahead log), so that a process that is killed leaves behind what another one goes on from.
+Several processes may use one file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from ml.chain.outbox.entry import Attempt, Call, Entry, Inclusion, State, key_of
+from ml.errors import ModelproofError
+
+_FORMAT: Final = 1
+_BUSY_TIMEOUT_S: Final = 60.0
+_IN_MEMORY: Final = ":memory:"
+
+_SCHEMA: Final = f"""
+CREATE TABLE chain (
+    id INTEGER NOT NULL,
+    genesis TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY,
+    key BLOB NOT NULL UNIQUE CHECK (length(key) = 32),
+    operation BLOB NOT NULL CHECK (length(operation) = 32),
+    occurrence INTEGER NOT NULL CHECK (occurrence >= 0),
+    sender TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    value TEXT NOT NULL,
+    data BLOB NOT NULL,
+    label TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ({", ".join(f"'{state}'" for state in State)})),
+    nonce INTEGER NOT NULL CHECK (nonce >= 0),
+    mined_hash TEXT,
+    block INTEGER,
+    block_hash TEXT,
+    gas_used INTEGER,
+    succeeded INTEGER,
+    reverted_with BLOB NOT NULL DEFAULT x'',
+    failure TEXT NOT NULL DEFAULT '',
+    reported INTEGER NOT NULL DEFAULT 0 CHECK (reported IN (0, 1)),
+    created TEXT NOT NULL,
+    changed TEXT NOT NULL,
+    UNIQUE (operation, occurrence),
+    CHECK ((mined_hash IS NULL) = (block IS NULL)),
+    CHECK (state NOT IN ('mined', 'final') OR (block IS NOT NULL AND succeeded = 1))
+) STRICT;
+
+CREATE INDEX entries_by_state ON entries (sender, state, nonce);
+
+CREATE TABLE attempts (
+    entry INTEGER NOT NULL REFERENCES entries (id),
+    number INTEGER NOT NULL CHECK (number >= 0),
+    hash TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    nonce INTEGER NOT NULL CHECK (nonce >= 0),
+    gas INTEGER NOT NULL,
+    max_fee INTEGER NOT NULL,
+    priority_fee INTEGER NOT NULL,
+    signed TEXT NOT NULL,
+    PRIMARY KEY (entry, number)
+) STRICT;
+
+PRAGMA user_version = {_FORMAT};
+"""
+
+
+class JournalError(ModelproofError):
+    """The journal cannot be read or written: nothing is sent then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call with the first transaction that was signed for it, to be written down."""
+
+    call: Call
+    attempt: Attempt
+    payload: bytes = b""
+
+
+class Journal:
+    """The journal of one chain; close it after use. Any number of threads may use it.
+
+    Args:
+        path: its file, made if missing; None for one in memory, which ends with it.
+        chain_id: of the chain (EIP-155)
+        genesis: the hash of the chain's block 0, 0x and hex
+
+    Raises:
+        JournalError: it cannot be opened, or is of another chain or another version.
+    """
+
+    def __init__(self, path: Path | None, chain_id: int, genesis: str) -> None:
+        self.path = path
+        self._chain_id = chain_id
+        self._lock = threading.RLock()
+        with self._failing_clearly():
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                path or _IN_MEMORY,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,  # transactions begin and end where this says so
+                check_same_thread=False,
+            )
+            try:
+                self._open(chain_id, genesis)
+            except BaseException:
+                self._database.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    # Writing
+
+    def add(self, prepared: Sequence[Prepared], reported: Iterable[int] = ()) -> list[Entry]:
+        """Write new entries down, all or none, and that the results of others have arrived."""
+        with self._writing():
+            for number in reported:
+                self._update(number, "reported = 1")
+            numbers = [self._insert(one) for one in prepared]
+        return [self.entry(number) for number in numbers]
+
+    def add_attempt(self, entry: Entry, attempt: Attempt) -> Entry:
+        """Write another signed transaction of an entry down; its nonce is the entry's from now."""
+        with self._writing():
+            self._insert_attempt(entry.id, len(entry.attempts), attempt)
+            self._update(entry.id, "nonce = ?", attempt.nonce)
+        return self.entry(entry.id)
+
+    def mark_sent(self, entries: Iterable[Entry]) -> None:
+        """Nodes have these, and no block that is known of."""
+        entries = list(entries)
+        if not entries:
+            return
+        with self._writing():
+            for entry in entries:
+                self._update(
+                    entry.id,
+                    "state = ?, mined_hash = NULL, block = NULL, block_hash = NULL,"
+                    " gas_used = NULL, succeeded = NULL",
+                    State.SENT,
+                )
+
+    def include(self, entry: Entry, state: State, found: Inclusion, reverted: bytes = b"") -> Entry:
+        """An entry is in a block: mined, final, or refused there."""
+        with self._writing():
+            self._update(
+                entry.id,
+                "state = ?, mined_hash = ?, block = ?, block_hash = ?, gas_used = ?,"
+                " succeeded = ?, reverted_with = ?, nonce = ?, failure = ''",
+                state,
+                found.transaction,
+                found.block,
+                found.block_hash,
+                found.gas_used,
+                int(found.succeeded),
+                reverted,
+                _nonce_of(entry, found),
+            )
+        return self.entry(entry.id)
+
+    def give_up(self, entry: Entry, state: State, failure: str, reverted: bytes = b"") -> Entry:
+        """An entry is refused or dropped without being in a block."""
+        with self._writing():
+            self._update(
+                entry.id, "state = ?, failure = ?, reverted_with = ?", state, failure, reverted
+            )
+        return self.entry(entry.id)
+
+    def report(self, entries: Iterable[int]) -> None:
+        """The results of these have reached whoever asked for them."""
+        with self._writing():
+            for number in entries:
+                self._update(number, "reported = 1")
+
+    # Reading
+
+    def entry(self, number: int) -> Entry:
+        """One entry, by its number.
+
+        Raises:
+            JournalError: there is none.
+        """
+        found = self._entries("id = ?", number)
+        if not found:
+            raise JournalError(f"the journal {self._where} has no entry {number}.")
+        return found[0]
+
+    def entries(self, sender: str | None = None, states: Sequence[State] = ()) -> list[Entry]:
+        """The entries of a sender and in these states, of all and in any without; oldest first."""
+        conditions, values = ["1"], list[str]()
+        if sender is not None:
+            conditions.append("sender = ?")
+            values.append(sender)
+        if states:
+            conditions.append(f"state IN ({', '.join('?' * len(states))})")
+            values += states
+        return self._entries(" AND ".join(conditions), *values)
+
+    def last_of(self, operation: bytes) -> Entry | None:
+        """The latest entry that does this, if there is one."""
+        found = self._entries(
+            "operation = ?1 AND occurrence ="
+            " (SELECT max(occurrence) FROM entries WHERE operation = ?1)",
+            operation,
+        )
+        return found[0] if found else None
+
+    def unreported(self, sender: str, recipient: str) -> list[Entry]:
+        """What a sender has under way, or done, of which nobody knows yet; oldest first."""
+        states = (State.PREPARED, State.SENT, State.MINED, State.FINAL)
+        found = self.entries(sender, states)
+        return [one for one in found if not one.reported and one.call.to == recipient]
+
+    # SQL
+
+    def _entries(self, condition: str, *values: object) -> list[Entry]:
+        with self._lock, self._failing_clearly():
+            rows = self._database.execute(
+                f"SELECT * FROM entries WHERE {condition} ORDER BY id",  # noqa: S608 (ours)
+                values,
+            ).fetchall()
+            attempts: dict[int, list[Attempt]] = {row["id"]: [] for row in rows}
+            for row in self._database.execute(
+                "SELECT * FROM attempts WHERE entry IN"  # noqa: S608 (ours)
+                f" (SELECT id FROM entries WHERE {condition}) ORDER BY entry, number",
+                values,
+            ):
+                if row["entry"] in attempts:  # else it was added in between
+                    attempts[row["entry"]].append(_attempt(row))
+        return [_entry(row, attempts[row["id"]]) for row in rows]
+
+    def _insert(self, one: Prepared) -> int:
+        operation = one.call.operation(self._chain_id)
+        (before,) = self._database.execute(
+            "SELECT count(*) FROM entries WHERE operation = ?", (operation,)
+        ).fetchone()
+        now = _now()
+        done = self._database.execute(
+            "INSERT INTO entries (key, operation, occurrence, sender, recipient, value, data,"
+            " label, payload, state, nonce, created, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                key_of(operation, before),
+                operation,
+                before,
+                one.call.sender,
+                one.call.to,
+                str(one.call.value),
+                one.call.data,
+                one.call.label,
+                one.payload,
+                State.PREPARED,
+                one.attempt.nonce,
+                now,
+                now,
+            ),
+        )
+        number = int(done.lastrowid or 0)
+        self._insert_attempt(number, 0, one.attempt)
+        return number
+
+    def _insert_attempt(self, entry: int, number: int, attempt: Attempt) -> None:
+        self._database.execute(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry,
+                number,
+                attempt.hash,
+                attempt.raw,
+                attempt.nonce,
+                attempt.gas,
+                attempt.max_fee,
+                attempt.priority_fee,
+                _now(),
+            ),
+        )
+
+    def _update(self, entry: int, changes: str, *values: object) -> None:
+        self._database.execute(
+            f"UPDATE entries SET {changes}, changed = ? WHERE id = ?",  # noqa: S608 (ours)
+            (*values, _now(), entry),
+        )
+
+    # The file
+
+    def _open(self, chain_id: int, genesis: str) -> None:
+        self._database.row_factory = sqlite3.Row
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            self._database.execute(f"PRAGMA {pragma}").fetchall()
+        if self._version() == 0:
+            with self._writing():
+                if self._version() == 0:  # else another process was quicker
+                    for statement in _SCHEMA.split(";\n"):
+                        self._database.execute(statement)
+                    self._database.execute("INSERT INTO chain VALUES (?, ?)", (chain_id, genesis))
+        if self._version() != _FORMAT:
+            raise JournalError(
+                f"the journal {self._where} has format {self._version()}, and this version of the"
+                f" project reads format {_FORMAT}: use the version that wrote it."
+            )
+        of = tuple(self._database.execute("SELECT id, genesis FROM chain").fetchone())
+        if of != (chain_id, genesis):
+            raise JournalError(
+                f"the journal {self._where} is of chain {of[0]} that began with block"
+                f" {of[1][:10]}…, and this is chain {chain_id}, which began with {genesis[:10]}…:"
+                " move the journal away, or connect to its chain."
+            )
+
+    def _version(self) -> int:
+        return int(self._database.execute("PRAGMA user_version").fetchone()[0])
+
+    @property
+    def _where(self) -> str:
+        return str(self.path or "in memory")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction: on the disk when the block ends, or undone if it raises."""
+        with self._lock, self._failing_clearly():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _failing_clearly(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(
+                f"the journal {self._where} cannot be used ({error}): what it does not hold is not"
+                " sent; see to the disk, the folder's rights, or MODELPROOF_OUTBOX."
+            ) from error
+
+
+def _nonce_of(entry: Entry, found: Inclusion) -> int:
+    return next(one.nonce for one in entry.attempts if one.hash == found.transaction)
+
+
+def _attempt(row: sqlite3.Row) -> Attempt:
+    return Attempt(
+        hash=row["hash"],
+        raw=row["raw"],
+        nonce=row["nonce"],
+        gas=row["gas"],
+        max_fee=row["max_fee"],
+        priority_fee=row["priority_fee"],
+    )
+
+
+def _entry(row: sqlite3.Row, attempts: Sequence[Attempt]) -> Entry:
+    mined = row["mined_hash"] is not None
+    return Entry(
+        id=row["id"],
+        key=row["key"],
+        call=Call(row["sender"], row["recipient"], row["data"], int(row["value"]), row["label"]),
+        occurrence=row["occurrence"],
+        state=State(row["state"]),
+        nonce=row["nonce"],
+        attempts=tuple(attempts),
+        payload=row["payload"],
+        inclusion=Inclusion(
+            row["mined_hash"],
+            row["block"],
+            row["block_hash"],
+            row["gas_used"],
+            bool(row["succeeded"]),
+        )
+        if mined
+        else None,
+        reverted_with=row["reverted_with"],
+        failure=row["failure"],
+        reported=bool(row["reported"]),
+        created=row["created"],
+        changed=row["changed"],
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

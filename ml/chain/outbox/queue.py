@@ -1,0 +1,288 @@
+"""One sender's queue: nonces are given out one after the other, and receipts awaited together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ml.chain.outbox import fees
+from ml.chain.outbox.answers import Answer
+from ml.chain.outbox.chain import Reverts, Standing
+from ml.chain.outbox.entry import Call, Entry, State
+from ml.chain.outbox.fees import TooDear
+from ml.chain.outbox.journal import Journal, Prepared
+from ml.chain.outbox.keeping import Keeper
+from ml.chain.outbox.locks import Locks
+from ml.chain.outbox.watching import Signer, Watch, not_sent
+from ml.errors import ModelproofError
+
+_FIRST_PAUSE_S = 0.001
+_GROWTH = 1.5
+_LOOK_AGAIN_S = 2.0
+"""So long without news, and the queue asks whether the nodes still have what waits."""
+
+
+class NotMined(ModelproofError):
+    """A transaction was sent and is in no block yet; it stays in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call that is to be made once."""
+
+    call: Call
+    payload: bytes = b""
+    """What goes with it."""
+    subject: str | None = None
+    """The first indexed value of the events that are about the same thing, as a topic."""
+
+
+class SenderQueue:
+    """Sends one account's transactions; other processes may do so at the same time."""
+
+    def __init__(
+        self,
+        sender: str,
+        journal: Journal,
+        locks: Locks,
+        keeper: Keeper,
+        sign: Signer,
+        delivered: set[int],
+    ) -> None:
+        self.sender = sender
+        self._journal = journal
+        self._locks = locks
+        self._keeper = keeper
+        self._chain = keeper.chain
+        self._settings = keeper.settings
+        self._sign = sign
+        self._delivered = delivered
+        self._watch = Watch(sender, journal, keeper, sign)
+
+    def resume(self, order: Order) -> Entry | None:
+        """The entry of an earlier run that was to do the same, if nobody got to know its result.
+
+        One that is in a block counts if the contract would refuse the same now, or nothing has
+        happened since: else it is meant again.
+        """
+        last = self._unreported(order)
+        if last is None:
+            return None
+        with self._locks.hold(self.sender):
+            self._watch.settle()
+            last = self._unreported(order)
+            if last is None or last.is_open:
+                return last
+            return last if self._is_the_same(last, order) else None
+
+    def put(self, orders: Sequence[Order]) -> list[Entry]:
+        """Write calls down, send them, and return without waiting for them.
+
+        Either all are sent or none. They must not depend on each other.
+
+        Raises:
+            Reverts: a contract would refuse one of them.
+            TooDear: gas costs more now than the cap allows.
+            NotSent, NoAnswer, JournalError, NotSigned: see there.
+        """
+        with self._locks.hold(self.sender):
+            self._watch.settle()
+            before = [self.resume(order) for order in _each_once(orders)]
+            new = [
+                order
+                for order, entry in zip(orders, _padded(before, len(orders)), strict=True)
+                if entry is None
+            ]
+            added = iter(self._add(new))
+            return [
+                entry if entry is not None else next(added)
+                for entry in _padded(before, len(orders))
+            ]
+
+    def wait(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Wait until each is in a block, and confirmed as the network asks, or refused.
+
+        Raises:
+            NotMined: that took longer than the settings say.
+            NoAnswer, NotSent: see there.
+        """
+        settings, pause_s = self._settings, _FIRST_PAUSE_S
+        begun = looked = settings.clock()
+        stuck_after_s, stuck_since = settings.stuck_after_s, begun
+        while True:
+            current = [self._journal.entry(entry.id) for entry in entries]
+            missing = [one for one in current if one.is_open or one.state is State.MINED]
+            head = self._keeper.look_for(missing) if missing else 0
+            current = [self._journal.entry(entry.id) for entry in entries]
+            if all(self._is_settled(one, head) for one in current):
+                return current
+            now = settings.clock()
+            if now - begun > settings.timeout_s:
+                raise _not_mined(current, settings.timeout_s)
+            if now - looked > _LOOK_AGAIN_S:
+                looked = now
+                with self._locks.hold(self.sender):
+                    self._watch.settle()
+            if now - stuck_since > stuck_after_s:
+                stuck_since, stuck_after_s = now, 2 * stuck_after_s
+                self._speed_up(current)
+            settings.sleep(pause_s)
+            pause_s = min(_GROWTH * pause_s, settings.longest_pause_s)
+
+    def settle(self) -> None:
+        """Finish what earlier runs left: find out what became of it, send again what is missing."""
+        with self._locks.hold(self.sender):
+            self._watch.settle()
+
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        """Remember that the results of these have reached whoever asked, and write it down later.
+
+        Later, so that a run that is killed before it could tell anybody finds them again.
+        """
+        self._delivered.update(entry.id for entry in entries)
+
+    def drop(self, entry: Entry) -> Entry:
+        """Take an entry back: the one that is in no block and that no node has.
+
+        Raises:
+            ModelproofError: it may still be mined, or is.
+        """
+        with self._locks.hold(self.sender):
+            self._keeper.look_for([entry])
+            entry = self._journal.entry(entry.id)
+            if not entry.is_open:
+                raise ModelproofError(f"entry {entry.id} is {entry.state}: nothing to drop.")
+            standing = self._watch.standing()
+            if entry.nonce >= standing.mined:
+                raise ModelproofError(
+                    f"entry {entry.id} may still be mined: its nonce, {entry.nonce}, is free, and"
+                    " a node may have it. `--cancel` uses the nonce for a transaction that does"
+                    " nothing; `--anyway` only forgets the entry."
+                )
+            return self._journal.give_up(entry, State.DROPPED, "dropped: its nonce was used up")
+
+    # New entries
+
+    def _add(self, orders: Sequence[Order]) -> list[Entry]:
+        if not orders:
+            return []
+        calls = [order.call for order in orders]
+        standing = self._watch.standing()
+        gas = self._gas(calls, standing)
+        offered = fees.offer(standing.market, self._settings.fee_cap)
+        cost = sum(gas) * offered.maximum + sum(call.value for call in calls)
+        if standing.balance < cost:
+            raise _too_poor(self.sender, standing.balance, cost)
+        first = self._watch.next_nonce(standing)
+        prepared = [
+            Prepared(order.call, self._sign(order.call, nonce, limit, offered), order.payload)
+            for nonce, (order, limit) in enumerate(zip(orders, gas, strict=True), first)
+        ]
+        entries = self._journal.add(prepared, self._delivered)
+        self._delivered.clear()
+        self._refuse(entries, self._watch.deliver(entries))
+        return entries
+
+    def _gas(self, calls: Sequence[Call], standing: Standing) -> list[int]:
+        limits = self._keeper.patiently(lambda: self._chain.estimate(calls, standing.gas_limit))
+        gas = []
+        for limit in limits:
+            if isinstance(limit, Reverts):
+                raise limit
+            gas.append(limit)
+        return gas
+
+    def _refuse(
+        self, entries: Sequence[Entry], answers: Sequence[tuple[Answer, str] | None]
+    ) -> None:
+        """Raise for a new entry that its node refused, and has therefore never been anywhere."""
+        refused: list[ModelproofError] = []
+        for entry, answer in zip(entries, answers, strict=True):
+            if answer is None or answer[0] in {
+                Answer.KNOWN,
+                Answer.UNDERPRICED,
+                Answer.NONCE_TOO_HIGH,
+                Answer.NONCE_TOO_LOW,  # another process without a journal was quicker
+                Answer.FEE_TOO_LOW,
+            }:
+                continue  # `settle` sees to those
+            self._keeper.look_for([entry])  # some nodes mine what reverts and say that it failed
+            if self._journal.entry(entry.id).is_open:
+                self._journal.give_up(entry, State.DROPPED, f"a node refused it: {answer[1]}")
+                refused.append(not_sent(entry, *answer))
+        if refused:
+            raise refused[0]
+        if any(answer is not None for answer in answers):
+            self._watch.settle()
+
+    # Earlier entries
+
+    def _unreported(self, order: Order) -> Entry | None:
+        last = self._journal.last_of(order.call.operation(self._chain.chain_id))
+        if last is None or last.reported or last.id in self._delivered:
+            return None
+        return last if last.is_open or last.has_succeeded else None
+
+    def _is_the_same(self, last: Entry, order: Order) -> bool:
+        try:
+            self._keeper.patiently(lambda: self._chain.trial(order.call))
+        except Reverts:
+            return True
+        found = last.inclusion
+        return found is not None and not self._keeper.patiently(
+            lambda: self._chain.happened_since(found, order.call.to, order.subject)
+        )
+
+    # Waiting
+
+    def _is_settled(self, entry: Entry, head: int) -> bool:
+        if entry.state is State.MINED and entry.inclusion:
+            return head - entry.inclusion.block >= self._settings.confirmations
+        return not entry.is_open
+
+    def _speed_up(self, entries: Sequence[Entry]) -> None:
+        with self._locks.hold(self.sender):
+            current = [self._journal.entry(entry.id) for entry in entries]
+            waiting = [one for one in current if one.is_open]
+            with suppress(TooDear):  # then it waits until gas is cheaper, or the time is up
+                for entry in waiting:
+                    self._watch.speed_up(entry)
+
+
+def _each_once(orders: Sequence[Order]) -> list[Order]:
+    """The orders up to the first that is there twice: from there on repetitions are meant."""
+    seen: set[tuple[str, bytes, int]] = set()
+    for place, order in enumerate(orders):
+        what = (order.call.to, order.call.data, order.call.value)
+        if what in seen:
+            return list(orders[:place])
+        seen.add(what)
+    return list(orders)
+
+
+def _padded(entries: Sequence[Entry | None], length: int) -> list[Entry | None]:
+    return [*entries, *[None] * (length - len(entries))]
+
+
+def _too_poor(sender: str, balance: int, cost: int) -> ModelproofError:
+    if not balance:
+        return ModelproofError(f"{sender} has no ether on this chain to pay for gas with: fund it.")
+    return ModelproofError(
+        f"{sender} has {balance / 10**18:.6f} ether on this chain, and this takes up to"
+        f" {cost / 10**18:.6f}: fund it."
+    )
+
+
+def _not_mined(entries: Sequence[Entry], timeout_s: float) -> NotMined:
+    waiting = [one for one in entries if one.is_open]
+    if not waiting:
+        return NotMined(
+            f"the transactions are in blocks, but not confirmed after {timeout_s:g} seconds: run"
+            " this again to go on waiting."
+        )
+    return NotMined(
+        f"{waiting[0].call.label or 'the transaction'} was sent as {waiting[0].latest.hash} and is"
+        f" in no block after {timeout_s:g} seconds: run this again to go on waiting;"
+        " `ape run outbox` shows it."
+    )

@@ -1,0 +1,120 @@
+"""JSON-RPC with the node that an Ape provider is connected to, many questions in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from eth_tester.exceptions import TransactionFailed, ValidationError
+from web3.exceptions import Web3Exception, Web3RPCError
+from web3.providers.eth_tester import EthereumTesterProvider
+
+from ml.errors import ModelproofError
+
+if TYPE_CHECKING:
+    from web3 import Web3
+
+Question: TypeAlias = tuple[str, Sequence[Any]]
+"""A method and its parameters."""
+
+_MOST_AT_ONCE: Final = 100
+"""Public nodes take no more questions than that in one request."""
+
+
+class NoAnswer(ModelproofError):
+    """No answer, or none that can be understood: the node may have done what it was asked, or not.
+
+    It stands for a dropped connection, a timeout, a truncated or a malformed answer.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class RpcError:
+    """A node's refusal to answer one question."""
+
+    message: str
+    data: Any = None
+
+
+class Rpc:
+    """Questions to one node."""
+
+    def __init__(self, web3: Web3) -> None:
+        self._web3 = web3
+        is_in_process = isinstance(web3.provider, EthereumTesterProvider)
+        self._many = None if is_in_process else getattr(web3.provider, "make_batch_request", None)
+
+    def ask(self, method: str, *parameters: Any) -> Any:
+        """Ask one question.
+
+        Raises:
+            NoAnswer: see there; also where the node refuses to answer.
+        """
+        (answer,) = self.ask_all([(method, parameters)])
+        if isinstance(answer, RpcError):
+            raise NoAnswer(f"the node does not answer {method}: {answer.message}")
+        return answer
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Any]:
+        """Ask several questions at once.
+
+        Returns:
+            for each in its place the result, or an `RpcError`
+
+        Raises:
+            NoAnswer: see there.
+        """
+        if self._many is None:
+            return [self._one(*question) for question in questions]
+        answers: list[Any] = []
+        for start in range(0, len(questions), _MOST_AT_ONCE):
+            answers += self._together(self._many, questions[start : start + _MOST_AT_ONCE])
+        return answers
+
+    def _together(
+        self, many: Callable[[Sequence[Question]], Any], questions: Sequence[Question]
+    ) -> list[Any]:
+        try:
+            answers = many(questions)
+            return _in_order(answers, len(questions))
+        except (Web3Exception, OSError, ValueError, LookupError, TypeError) as error:
+            raise NoAnswer(f"no answer from the node: {_first_line(error)}") from error
+
+    def _one(self, method: str, parameters: Sequence[Any]) -> Any:
+        try:
+            return self._web3.manager.request_blocking(method, parameters)  # type: ignore[arg-type]
+        except Web3RPCError as error:
+            told = (error.rpc_response or {}).get("error")
+            return _error(told) if isinstance(told, Mapping) else RpcError(str(error))
+        except (Web3Exception, TransactionFailed, ValidationError) as error:
+            return RpcError(str(error), getattr(error, "data", None))
+
+
+def _in_order(answers: Any, count: int) -> list[Any]:
+    """The results by their requests' places: a node may answer in any order.
+
+    Raises:
+        ValueError: there is not exactly one answer to each question.
+    """
+    if not isinstance(answers, list):
+        raise ValueError(_error(answers["error"]).message)
+    by_id = {int(answer["id"]): answer for answer in answers}
+    if len(by_id) != count or len(answers) != count:
+        raise ValueError(f"{len(answers)} answers to {count} questions")
+    if max(by_id) - min(by_id) != count - 1:
+        raise ValueError("answers to other questions")
+    return [_result(by_id[number]) for number in sorted(by_id)]
+
+
+def _result(answer: Mapping[str, Any]) -> Any:
+    return _error(answer["error"]) if "error" in answer else answer["result"]
+
+
+def _error(told: Any) -> RpcError:
+    return RpcError(str(told["message"]), told.get("data"))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,82 @@
+"""How patient the queue is, and how much it pays."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Final
+
+from ml.chain.outbox.fees import GWEI
+from ml.errors import ModelproofError
+
+if TYPE_CHECKING:
+    from ape.api import ProviderAPI
+
+FEE_CAP_VARIABLE: Final = "MODELPROOF_MAX_FEE_GWEI"
+FINAL_DEPTH: Final = 64
+"""Blocks on top of which none is expected to be undone: two epochs of Ethereum."""
+_STUCK_AFTER_BLOCKS: Final = 5
+_STUCK_AFTER_S: Final = 15.0
+_LONGEST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_BLOCKS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of one chain."""
+
+    confirmations: int = 0
+    """Blocks on top of a transaction's own before its result is believed."""
+    timeout_s: float = 120.0
+    """How long to wait for a transaction, or for a node that does not answer."""
+    stuck_after_s: float = _STUCK_AFTER_S
+    """After that long a transaction is replaced by one that pays more; twice as long each time."""
+    final_depth: int = FINAL_DEPTH
+    """After so many blocks a transaction is not looked at again."""
+    fee_cap: int | None = None
+    """Wei per gas that is paid at most."""
+    longest_pause_s: float = _LONGEST_PAUSE_S
+    """Between two looks at the chain."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds; never goes back, whatever happens to the time of day."""
+    sleep: Callable[[float], None] = time.sleep
+
+
+def settings_for(provider: ProviderAPI, *, is_passing: bool) -> Settings:
+    """What ape-config.yaml says of a network, and the environment of fees.
+
+    Args:
+        provider: connected to it
+        is_passing: the chain ends with this process, so that nothing is to be looked after
+
+    Raises:
+        ModelproofError: the cap on fees is not a number.
+    """
+    network = provider.network
+    confirmations, block_time_s = network.required_confirmations, float(network.block_time)
+    return Settings(
+        confirmations=confirmations,
+        timeout_s=float(network.transaction_acceptance_timeout),
+        stuck_after_s=max(_STUCK_AFTER_S, _STUCK_AFTER_BLOCKS * block_time_s),
+        final_depth=confirmations if is_passing else FINAL_DEPTH,
+        fee_cap=_fee_cap(),
+        longest_pause_s=max(_LONGEST_PAUSE_S, _LONGEST_PAUSE_BLOCKS * block_time_s),
+    )
+
+
+def _fee_cap() -> int | None:
+    text = os.environ.get(FEE_CAP_VARIABLE, "")
+    if not text:
+        return None
+    try:
+        gwei = Decimal(text)
+    except InvalidOperation:
+        gwei = Decimal(0)
+    if not gwei.is_finite() or gwei <= 0:
+        raise ModelproofError(
+            f"{FEE_CAP_VARIABLE} is {text!r}: it takes a number of gwei above 0, such as 30."
+        )
+    return int(gwei * GWEI)

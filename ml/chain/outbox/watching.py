@@ -1,0 +1,188 @@
+"""Getting what a sender wants to do into a block, whatever its nodes and its nonces do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
+
+from ml.chain.outbox import fees
+from ml.chain.outbox.answers import Answer
+from ml.chain.outbox.chain import OtherChain, Reverts, Standing
+from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, State
+from ml.chain.outbox.fees import Fees
+from ml.chain.outbox.journal import Journal, Prepared
+from ml.chain.outbox.keeping import Keeper
+from ml.chain.refusals import reverted_with
+from ml.errors import ModelproofError
+
+Signer: TypeAlias = Callable[[Call, int, int, Fees], Attempt]
+"""Signs a call with a nonce, a gas limit and fees."""
+
+_ROUNDS: Final = 8
+"""In which nonces that others have used up meanwhile are sorted out, at most."""
+_SENT: Final = (None, Answer.KNOWN, Answer.UNDERPRICED, Answer.NONCE_TOO_HIGH)
+"""A node has the transaction, or another attempt at it, or will once earlier ones are mined."""
+_FILLING_GAS: Final = 21_000
+_FILLING: Final = "fills a nonce that nothing else will use"
+
+
+class NotSent(ModelproofError):
+    """A node does not take a transaction, for a reason that waiting does not change."""
+
+
+class Watch:
+    """What one sender has under way. Whoever calls it holds the sender's lock."""
+
+    def __init__(self, sender: str, journal: Journal, keeper: Keeper, sign: Signer) -> None:
+        self.sender = sender
+        self._journal = journal
+        self._keeper = keeper
+        self._chain = keeper.chain
+        self._settings = keeper.settings
+        self._sign = sign
+
+    def settle(self) -> None:
+        """Find out what became of everything, and send again what the chain does not have.
+
+        Raises:
+            NotSent: a node refuses one of them for good.
+            NoAnswer: no node answered for as long as the settings say.
+        """
+        self._keeper.restore()
+        for _ in range(_ROUNDS):
+            waiting = self._journal.entries(self.sender, OPEN)
+            if not waiting:
+                return
+            self._keeper.look_for(waiting)
+            if self._send_again():
+                return
+
+    def standing(self) -> Standing:
+        """How the sender stands on the chain now."""
+        return self._keeper.patiently(lambda: self._chain.standing(self.sender))
+
+    def deliver(self, entries: Sequence[Entry]) -> list[tuple[Answer, str] | None]:
+        """Send what stands in the journal, in the order of nonces, and note that it was sent."""
+        answers = self._keeper.patiently(lambda: self._chain.send([one.latest for one in entries]))
+        pairs = list(zip(entries, answers, strict=True))
+        self._journal.mark_sent(entry for entry, answer in pairs if (answer and answer[0]) in _SENT)
+        return answers
+
+    def speed_up(self, entry: Entry) -> None:
+        """Replace a transaction that waits by the same one with higher fees.
+
+        Raises:
+            TooDear: that would be above the cap.
+        """
+        last = entry.latest
+        standing = self.standing()
+        offered = Fees(last.max_fee, last.priority_fee, standing.market.base_fee is None)
+        more = fees.replace(offered, standing.market, self._settings.fee_cap)
+        attempt = self._sign(entry.call, entry.nonce, last.gas, more)
+        self.deliver([self._journal.add_attempt(entry, attempt)])
+
+    def next_nonce(self, standing: Standing) -> int:
+        """The first nonce that neither the chain, nor the node, nor the journal has a use for."""
+        taken = [one.nonce for one in self._journal.entries(self.sender, (*OPEN, State.MINED))]
+        return max(standing.pending, max(taken, default=-1) + 1)
+
+    # What is in no block
+
+    def _send_again(self) -> bool:
+        """Send what is in no block; whether that is all that can be done now."""
+        waiting = sorted(self._journal.entries(self.sender, OPEN), key=lambda one: one.nonce)
+        if not waiting:
+            return True
+        standing = self.standing()
+        overtaken = [one for one in waiting if one.nonce < standing.mined]
+        if overtaken:
+            return self._sign_again(overtaken)
+        known = self._keeper.patiently(lambda: self._chain.knows([one.latest for one in waiting]))
+        lost = [one for one, is_known in zip(waiting, known, strict=True) if not is_known]
+        self._journal.mark_sent(
+            one
+            for one, is_known in zip(waiting, known, strict=True)
+            if is_known and one.state is State.PREPARED
+        )
+        if lost and lost[0].nonce == standing.mined and not self._is_still_wanted(lost[0]):
+            return False
+        self._fill_gaps(waiting, standing)
+        if not lost:
+            return True
+        answers = self.deliver(lost)
+        return self._understand(lost, answers)
+
+    def _sign_again(self, overtaken: Iterable[Entry]) -> bool:
+        """Give new nonces to entries whose own were used up by transactions that are not theirs."""
+        for entry in overtaken:
+            self._keeper.look_for([entry])  # it may have come into a block just now
+            entry = self._journal.entry(entry.id)  # noqa: PLW2901
+            if not entry.is_open or not self._is_still_wanted(entry):
+                continue
+            standing = self.standing()
+            last = entry.latest
+            now = fees.offer(standing.market, self._settings.fee_cap)
+            attempt = self._sign(entry.call, self.next_nonce(standing), last.gas, now)
+            self.deliver([self._journal.add_attempt(entry, attempt)])
+        return False
+
+    def _is_still_wanted(self, entry: Entry) -> bool:
+        """Whether the contract would take it now; if not, that is noted."""
+        try:
+            self._keeper.patiently(lambda: self._chain.trial(entry.call))
+        except Reverts as reverts:
+            self._journal.give_up(
+                entry,
+                State.REFUSED,
+                f"the contract would refuse it now: {reverts}",
+                reverted_with(reverts),
+            )
+            return False
+        return True
+
+    def _fill_gaps(self, waiting: Sequence[Entry], standing: Standing) -> None:
+        """Use the nonces up that keep later ones waiting and that nobody will use."""
+        ours = {one.nonce for one in waiting}
+        gaps = [n for n in range(standing.pending, max(ours)) if n not in ours]
+        if not gaps:
+            return
+        offered = fees.offer(standing.market, self._settings.fee_cap)
+        nothing = Call(self.sender, self.sender, b"", label=_FILLING)
+        entries = self._journal.add(
+            [Prepared(nothing, self._sign(nothing, n, _FILLING_GAS, offered)) for n in gaps]
+        )
+        self._journal.report(one.id for one in entries)
+        self.deliver(entries)
+
+    def _understand(
+        self, entries: Sequence[Entry], answers: Sequence[tuple[Answer, str] | None]
+    ) -> bool:
+        """Act on what a node said of entries sent again; whether nothing is left to do."""
+        is_done = True
+        for entry, answer in zip(entries, answers, strict=True):
+            meaning, words = answer or (None, "")
+            if meaning is Answer.FEE_TOO_LOW:
+                self.speed_up(entry)
+            elif meaning is Answer.NONCE_TOO_LOW:
+                is_done = False
+            elif meaning not in _SENT:
+                raise not_sent(entry, meaning or Answer.UNKNOWN, words)
+        return is_done
+
+
+def not_sent(entry: Entry, meaning: Answer, words: str) -> ModelproofError:
+    """The error for a transaction that a node refuses for good."""
+    if meaning is Answer.OTHER_CHAIN:
+        return OtherChain(
+            f"the node is of another chain than the transaction was signed for ({words}): connect"
+            " to the right one."
+        )
+    if meaning is Answer.INSUFFICIENT_FUNDS:
+        return NotSent(
+            f"{entry.call.sender} has too little ether on this chain to pay for"
+            f" {entry.call.label or 'the transaction'} ({words}): fund it."
+        )
+    return NotSent(
+        f"the node does not take {entry.call.label or 'the transaction'} ({words}):"
+        " `ape run outbox` shows it."
+    )
