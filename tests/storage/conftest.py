@@ -10,7 +10,13 @@ import pytest
 from ml.storage.model_files import ModelFiles
 from tests.artifact.builders import SMALL, file_bytes, write
 
-from .ipfs_node import running_node
+from .ipfs_node import begin_to_install, running_node
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the IPFS node ready by the time that its tests come."""
+    if any("ipfs_port" in getattr(item, "fixturenames", ()) for item in session.items):
+        begin_to_install()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import http.client
 import os
 import shutil
@@ -20,29 +21,53 @@ import pytest
 PEER = Path(__file__).parent / "ipfs_peer"
 INSTALL = ["npm", "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"]
 INSTALL_S = 420
+ONE_AT_A_TIME = threading.Lock()
 ANSWER_S = 120
 
 
+def begin_to_install() -> None:
+    """Install the node's packages meanwhile: that takes longer than most of the other tests."""
+    threading.Thread(target=failure_to_install, daemon=True).start()
+
+
 def install() -> None:
-    """Install the node's packages, once for all processes of a test run.
+    """See that the node's packages are installed.
 
     What cannot be installed is skipped by name; in CI that is a failure.
     """
+    if failure := failure_to_install():
+        message = f"js-ipfs cannot be installed in {PEER.name}: {failure}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def failure_to_install() -> str:
+    """Install what is missing, once for all processes of a test run; why it failed, if it did."""
+    with ONE_AT_A_TIME:
+        return _failure_to_install()
+
+
+@functools.cache
+def _failure_to_install() -> str:
     done = PEER / "node_modules" / ".package-lock.json"  # npm writes it last
     with (PEER / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if done.exists():
-            return
+            return ""
         try:
             subprocess.run(
-                INSTALL, cwd=PEER, check=True, capture_output=True, text=True, timeout=INSTALL_S
+                INSTALL,
+                cwd=PEER,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_S,
+                pass_fds=[lock.fileno()],  # so that it is locked for as long as npm lives
             )
         except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or error
-            message = f"js-ipfs cannot be installed in {PEER.name}: {said}"
-            if os.environ.get("CI"):
-                pytest.fail(message)
-            pytest.skip(message)
+            return str(getattr(error, "stderr", None) or error)
+    return ""
 
 
 @contextmanager
