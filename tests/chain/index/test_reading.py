@@ -28,7 +28,13 @@ from .conftest import MakeIndex
 
 
 @pytest.fixture
-def index(make_index: MakeIndex, place: URL) -> EventIndex:
+def index(make_index: MakeIndex) -> EventIndex:
+    return make_index()
+
+
+@pytest.fixture
+def every_index(make_index: MakeIndex, place: URL) -> EventIndex:
+    """In each kind of database."""
     return make_index(place)
 
 
@@ -42,11 +48,11 @@ def names(index: EventIndex, *mentions: bytes, **more: object) -> list[str]:
 
 
 def test_history_and_models_are_those_that_the_node_tells(
-    index: EventIndex, registry: ModelRegistry, story: Story
+    every_index: EventIndex, registry: ModelRegistry, story: Story
 ) -> None:
     story.play(90, 80, 91)
     story.rollback(1, "poisoned")
-    indexed = IndexedRegistry(registry, index)
+    indexed = IndexedRegistry(registry, every_index)
     assert history.read(indexed, story.id) == history.read(registry, story.id)
     assert models.all_models(indexed) == models.all_models(registry)
     assert indexed.as_of.number == registry.contract.provider.get_block("latest").number
@@ -82,16 +88,9 @@ def test_chain_that_ends_with_the_process_has_its_index_in_memory(tmp_path: Path
 
 def test_events_are_found_by_their_model_with_its_roles(index: EventIndex, story: Story) -> None:
     story.play(90)
-    assert (
-        names(index, story.id)
-        == [
-            "VersionValidated",
-            "VersionRegistered",
-            *["RoleGranted"] * 4,
-            "ModelCreated",
-        ][: len(names(index, story.id))]
-    )
-    assert names(index, story.id).count("RoleGranted") == 4
+    found = names(index, story.id)
+    assert found[:2] == ["VersionValidated", "VersionRegistered"]
+    assert sorted(found[2:]) == ["ModelCreated", *["RoleGranted"] * 4]
 
 
 def test_events_are_found_by_account_within_a_model(index: EventIndex, story: Story) -> None:
@@ -101,7 +100,7 @@ def test_events_are_found_by_account_within_a_model(index: EventIndex, story: St
 
 
 def test_version_is_found_by_everything_that_it_is_known_by(
-    index: EventIndex, story: Story
+    every_index: EventIndex, story: Story
 ) -> None:
     stored, content = (hashlib.sha256(os.urandom(8)).digest() for _ in range(2))
     weights = os.urandom(32)
@@ -110,7 +109,7 @@ def test_version_is_found_by_everything_that_it_is_known_by(
     cid = Cid(Codec.RAW, content)
     known_by = (weights, commitment(TEST_SET, weights, details), stored, cid.digest)
     for digest in known_by:
-        assert names(index, digest) == ["VersionRegistered"]
+        assert names(every_index, digest) == ["VersionRegistered"]
 
 
 def test_record_of_the_log_is_found_by_digest_and_by_leaf(
@@ -154,13 +153,13 @@ def test_latest_events_come_first_and_no_more_than_asked_for(
 
 
 def test_lineage_is_that_of_the_contract_across_forks(
-    index: EventIndex, registry: ModelRegistry, story: Story
+    every_index: EventIndex, registry: ModelRegistry, story: Story
 ) -> None:
     story.play(90, 91, 80, 92)
     fork = Story.begin(registry, story.cast, origin=Origin(story.id, 4))
     fork.play(93, 94)
-    index.update()
-    line, tip = index.lineage(registry.address, fork.id, 2)
+    every_index.update()
+    line, tip = every_index.lineage(registry.address, fork.id, 2)
     steps = list(registry.lineage(fork.id, 2))
     assert [(one.model, one.number, one.parent) for one in line] == [
         (step.model, step.version.number, step.version.parent) for step in steps
@@ -231,9 +230,7 @@ def test_index_of_another_format_is_made_again(
     again.database.close()
 
 
-@pytest.mark.parametrize(
-    "choice", ["mysql://root@localhost/x", "postgresql://[", "://", "http://127.0.0.1"]
-)
+@pytest.mark.parametrize("choice", ["mysql://root@localhost/x", "://", "http://127.0.0.1"])
 def test_place_that_is_neither_a_folder_nor_postgresql_is_refused(choice: str) -> None:
     with pytest.raises(ModelproofError, match="in a folder or in a PostgreSQL"):
         place_for(ChainName(1, "0x" + "ab" * 32), choice)
