@@ -1,4 +1,4 @@
-"""Kills writers of a local store, by ``kill -9``, and looks at the store each time.
+"""Kills writers of stores, by ``kill -9``, and looks at what they leave each time.
 
 Run as a program of its own, since it forks: ``python -m tests.storage.killed_writers HOW FOLDER``.
 A writer is a forked child; it dies in the middle of whatever it does, and the parent then reads the
@@ -24,12 +24,20 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 import ml.files
-from ml.storage import folder, local_store
+from ml.storage import encrypted, folder, hot_versions, local_store, places, spool, version_store
 from ml.storage.cid import LEAF_BYTES
+from ml.storage.encrypted import open_decrypted, put_encrypted
+from ml.storage.hot_versions import HotVersions
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import name
+from ml.storage.places import Places
+from ml.storage.sidecar import Payload
+from ml.storage.upkeep import Condition, known, repair, repair_sidecars
 
-TRACED = {ml.files.__file__, folder.__file__, local_store.__file__}
+from .versions import KEY, History, base, changed, kept
+
+STORE = {module.__file__ for module in (ml.files, folder, local_store)}
+VERSIONS = {module.__file__ for module in (encrypted, hot_versions, places, spool, version_store)}
 ROUNDS = 25
 TIMEOUT_S = 60
 
@@ -41,13 +49,13 @@ NEW = [b"a new object", bytes(LEAF_BYTES), b"of more than one leaf"]
 OLD_NAME, NEW_NAME = name(OLD).cid, name(NEW).cid
 
 
-def dying_at(line: int) -> Trace:
-    """A trace function that kills its own process at the so-many-th line of the store's code."""
+def dying_at(line: int, files: set[str | None]) -> Trace:
+    """A trace function that kills its own process at the so-many-th line of these files."""
     lines_left = line
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Trace | None:
         nonlocal lines_left
-        if frame.f_code.co_filename not in TRACED:
+        if frame.f_code.co_filename not in files:
             return None
         if event == "line":
             lines_left -= 1
@@ -79,8 +87,10 @@ def was_killed(child: int) -> bool:
     return code != 0
 
 
-def at_each_line(prepare: Writer, work: Writer, look: Callable[[], str]) -> Counter[str]:
-    """Do the same work again and again, killed one line later each time, until it is done.
+def at_each_line(
+    prepare: Writer, work: Writer, look: Callable[[], str], files: set[str | None] = STORE
+) -> Counter[str]:
+    """Do the same work again and again, killed one line of the files later each time, until done.
 
     Returns:
         how often the store looked how afterwards
@@ -92,7 +102,7 @@ def at_each_line(prepare: Writer, work: Writer, look: Callable[[], str]) -> Coun
         prepare()
 
         def traced(line: int = line) -> None:
-            sys.settrace(dying_at(line))
+            sys.settrace(dying_at(line, files))
             work()
 
         killed = was_killed(fork(traced))
@@ -136,6 +146,95 @@ def replaces(root: Path) -> Counter[str]:
     )
 
 
+def encrypts(root: Path) -> Counter[str]:
+    """An object and its sidecar, in two folders: never a sidecar without its object.
+
+    What is in one folder only is in both after a repair.
+    """
+    both = Places([str(root / "one"), str(root / "two")])
+
+    def clear() -> None:
+        for store in both.folders:
+            for cid in [*store.names(), *store.sidecars.names()]:
+                store.delete(cid)
+                store.sidecars.delete(cid)
+
+    def look() -> str:
+        for store in both.folders:
+            assert {str(cid) for cid in store.sidecars.names()} <= verified(store)
+        told = list(both.sidecars.names())
+        mended = [*repair(both.stores, told), *repair_sidecars(both.folders, told)]
+        assert all(each.condition in (Condition.WHOLE, Condition.REPAIRED) for each in mended)
+        for store in both.folders:
+            for cid in told:
+                with open_decrypted(store, store.sidecars, cid, [KEY]) as pieces:
+                    assert b"".join(map(bytes, pieces)) == b"".join(NEW)
+        if told:
+            return "new"
+        return "nobody's" if known(both.stores, []) else "old"
+
+    def work() -> None:
+        put_encrypted(both.store, both.sidecars, NEW, [KEY], Payload("pt"))
+
+    return at_each_line(clear, work, look, STORE | {encrypted.__file__, places.__file__})
+
+
+def keeps_versions(root: Path) -> Counter[str]:
+    """A delta beside the whole file that it builds on."""
+    history = two_versions(root)
+    (old, _), version = history.named[0], history.versions.pop()
+    del history.named[1:]
+    before = set(history.store.names())
+
+    def clear() -> None:
+        for cid in {*history.store.names(), *history.store.sidecars.names()} - before:
+            history.store.delete(cid)
+            history.store.sidecars.delete(cid)
+
+    def look() -> str:
+        assert history.got(0, root / "got.safetensors") == history.versions[0].path.read_bytes()
+        new = set(history.store.sidecars.names()) - before
+        assert {str(cid) for cid in new | before} <= verified(history.store)
+        return "new" if new else "old"
+
+    def work() -> None:
+        history.opened(KEY).put(version, [KEY], old, history.versions[0].path)
+
+    return at_each_line(clear, work, look, VERSIONS)
+
+
+def gets_versions(root: Path) -> Counter[str]:
+    """A version's file in place of another, put together from a whole file and a delta."""
+    history, target = two_versions(root), root / "got.safetensors"
+    texts = {b"old": "old", history.versions[1].path.read_bytes(): "new"}
+
+    def look() -> str:
+        seen = texts[target.read_bytes()]
+        assert texts[history.got(1, target)] == "new"
+        left = {path.suffix for path in history.hot.root.iterdir() if path.name.startswith(".")}
+        assert left == set()
+        return seen
+
+    def clear() -> None:
+        target.write_bytes(b"old")
+        for path in history.hot.root.iterdir():
+            path.unlink()
+
+    def work() -> None:
+        drop(history.got(1, target))
+
+    return at_each_line(clear, work, look, {hot_versions.__file__, ml.files.__file__})
+
+
+def two_versions(root: Path) -> History:
+    history = History(LocalStore(root / "objects"), HotVersions(root / "hot", 1 << 20))
+    first = kept(root, base(), "first")
+    history.put(first, None)
+    history.put(kept(root, changed(base()), "second"), first)
+    assert history.kinds() == "SD"
+    return history
+
+
 def drop(_result: object) -> None:
     """A writer returns nothing."""
 
@@ -172,7 +271,14 @@ def at_random_moments(root: Path) -> Counter[str]:
     return seen
 
 
-HOW = {"puts": puts, "replaces": replaces, "random": at_random_moments}
+HOW = {
+    "puts": puts,
+    "replaces": replaces,
+    "encrypts": encrypts,
+    "keeps versions": keeps_versions,
+    "gets versions": gets_versions,
+    "random": at_random_moments,
+}
 
 if __name__ == "__main__":
     print(json.dumps(HOW[sys.argv[1]](Path(sys.argv[2]))))

@@ -34,6 +34,24 @@ def test_writer_killed_at_any_line_leaves_the_old_or_the_new(how: str, tmp_path:
     assert seen["new"] > 1
 
 
+def test_writer_killed_between_an_object_and_its_sidecar_leaves_no_sidecar_alone(
+    tmp_path: Path,
+) -> None:
+    seen = killed_writers("encrypts", tmp_path)
+    assert seen["old"] > 1
+    assert seen["nobody's"] > 1  # an object that nobody can read, and no version names
+    assert seen["new"] > 1
+
+
+@pytest.mark.parametrize("how", ["keeps versions", "gets versions"])
+def test_process_killed_at_any_line_on_a_version_leaves_the_old_or_the_new(
+    how: str, tmp_path: Path
+) -> None:
+    seen = killed_writers(how, tmp_path)
+    assert seen["old"] > 10
+    assert seen["new"] > 1
+
+
 def test_writer_killed_at_random_moments_loses_nothing_it_was_told_of(tmp_path: Path) -> None:
     seen = killed_writers("random", tmp_path)
     assert seen["killed"] == 25

@@ -60,7 +60,8 @@ def swarm_address(port: int) -> str:
 def run_kubo(folder: Path, peer: str, cid: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "tests.storage.kubo_peer", folder, peer, cid],
-        cwd=ROOT,
+        cwd=folder,  # where Kubo writes its log
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         text=True,
         check=False,

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from ml.artifact import read_manifest
 from ml.errors import NotVerified
-from ml.storage.cid import Cid
 from ml.storage.deltas import FORMAT
-from ml.storage.encrypted import put_encrypted, read_sidecar
+from ml.storage.encrypted import put_encrypted
 from ml.storage.errors import NoKey, StorageError, UnknownObject, WrongContent
 from ml.storage.hot_versions import HotVersions
-from ml.storage.keys import MasterKey
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import Stored
 from ml.storage.places import Places
@@ -26,60 +22,13 @@ from ml.storage.version_store import (
     DamagedBase,
     KeptVersion,
     MissingBase,
-    RecordedObject,
     VersionStore,
     possible_cids,
 )
 
-from .versions import base, changed, kept
+from .versions import EVERY, KEY, History, base, changed, kept
 
-KEY = MasterKey.generate()
-EVERY = 3
 LIMIT = 60_000
-
-
-@dataclass
-class History:
-    """Seven versions, a snapshot every three, and what a chain would say of them."""
-
-    store: LocalStore
-    hot: HotVersions
-    versions: list[KeptVersion] = field(default_factory=list)
-    named: list[tuple[bytes, Stored]] = field(default_factory=list)
-
-    def opened(self, *keys: MasterKey) -> VersionStore:
-        return VersionStore(self.store, self.store.sidecars, keys, self.locate, self.hot, EVERY)
-
-    def locate(self, weights: bytes) -> Sequence[RecordedObject]:
-        return [
-            RecordedObject(stored.sha256, stored.cid.digest, f"v{number}")
-            for number, (named, stored) in enumerate(self.named)
-            if named == weights
-        ]
-
-    def put(self, version: KeptVersion, parent: KeptVersion | None) -> None:
-        weights = parent.manifest.weights if parent else None
-        at_hand = parent.path if parent else None
-        sidecar = self.opened(KEY).put(version, [KEY], weights, at_hand)
-        self.named.append((version.manifest.weights, sidecar.stored))
-        self.versions.append(version)
-
-    def weights(self, number: int) -> bytes:
-        return self.versions[number].manifest.weights
-
-    def cid(self, number: int) -> Cid:
-        return self.named[number][1].cid
-
-    def got(self, number: int, path: Path) -> bytes:
-        self.opened(KEY).get(self.weights(number), path)
-        return path.read_bytes()
-
-    def kinds(self) -> str:
-        """D for a delta, S for a snapshot."""
-        formats = [
-            read_sidecar(self.store.sidecars, stored.cid).payload.format for _, stored in self.named
-        ]
-        return "".join("D" if each == FORMAT else "S" for each in formats)
 
 
 @pytest.fixture
