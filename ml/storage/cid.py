@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from ml.artifact.errors import quoted
 
@@ -50,7 +50,7 @@ class Cid:
         return _MULTIBASE_BASE32 + text
 
     def __bytes__(self) -> bytes:
-        return bytes([_CID_VERSION, self.codec]) + _SHA2_256 + self.digest
+        return _prefix(self.codec) + self.digest
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -74,17 +74,22 @@ class Cid:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A node of the tree that bytes are cut into, leaf or not, as its parent links to it.
 
     ``content_bytes`` is how much of the bytes lies below it, ``total_bytes`` how much all blocks
-    below it and itself have.
+    below it and itself have. There are thousands a gigabyte, so it is no more than a tuple.
     """
 
-    cid: Cid
+    codec: Codec
+    digest: bytes
     content_bytes: int
     total_bytes: int
+
+    @property
+    def cid(self) -> Cid:
+        """What it is called."""
+        return Cid(self.codec, self.digest)
 
 
 class Tree:
@@ -96,7 +101,7 @@ class Tree:
 
     def add_leaf(self, sha256: bytes, size: int) -> None:
         """Add the next leaf by the digest and the number of its bytes."""
-        self._add(0, Node(Cid(Codec.RAW, sha256), size, size))
+        self._add(0, Node(Codec.RAW, sha256, size, size))
 
     def root(self) -> Node:
         """Return the node above all leaves; the tree takes no more.
@@ -146,15 +151,33 @@ def _parent(children: Sequence[Node]) -> Node:
         + _number(3, content_bytes)
         + b"".join(_number(4, child.content_bytes) for child in children)
     )
-    links = (
-        _bytes(1, bytes(child.cid)) + _bytes(2, b"") + _number(3, child.total_bytes)
-        for child in children
-    )
-    block = b"".join(_bytes(2, link) for link in links) + _bytes(1, data)
+    block = b"".join(map(_link, children)) + _bytes(1, data)
     total_bytes = len(block) + sum(child.total_bytes for child in children)
-    return Node(Cid(Codec.DAG_PB, hashlib.sha256(block).digest()), content_bytes, total_bytes)
+    return Node(Codec.DAG_PB, hashlib.sha256(block).digest(), content_bytes, total_bytes)
 
 
+@functools.cache
+def _prefix(codec: Codec) -> bytes:
+    """What comes before the digest in a CID."""
+    return bytes([_CID_VERSION, codec]) + _SHA2_256
+
+
+def _link(child: Node) -> bytes:
+    """A dag-pb link without a name."""
+    start, end = _around_digest(child.codec, child.total_bytes)
+    return start + child.digest + end
+
+
+@functools.lru_cache(maxsize=256)  # most links of a tree differ in their digests only
+def _around_digest(codec: Codec, total_bytes: int) -> tuple[bytes, bytes]:
+    """The bytes of a link before and after the digest in it."""
+    cid = _bytes(1, _prefix(codec) + bytes(DIGEST_BYTES))
+    whole = _bytes(2, cid + _bytes(2, b"") + _number(3, total_bytes))
+    start = whole.index(bytes(DIGEST_BYTES))
+    return whole[:start], whole[start + DIGEST_BYTES :]
+
+
+@functools.lru_cache(maxsize=256)
 def _number(field: int, value: int) -> bytes:
     """A protobuf field with a number."""
     return _varint(field << 3) + _varint(value)
@@ -165,7 +188,6 @@ def _bytes(field: int, value: bytes) -> bytes:
     return _varint(field << 3 | 2) + _varint(len(value)) + value
 
 
-@functools.lru_cache(maxsize=256)  # a node's links differ in their hashes only
 def _varint(value: int) -> bytes:
     """An unsigned LEB128: seven bits a byte, the lowest first."""
     encoded = bytearray()
