@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Topics = Sequence[str | None]
 """A filter: 0x and hex for each topic that has to be this one, None for any (eth_getLogs)."""
 
+_TOPIC_DIGITS: Final = 66
+"""0x and 32 bytes."""
+
 _ENUMS: Final[Mapping[str, type[IntEnum]]] = {
     f"enum {kind.__name__}": kind for kind in (CompletionReason, ModelKind, Verdict)
 }
@@ -80,10 +83,11 @@ def _event(
     abi = known[topics[0]]
     indexed = [item for item in abi.inputs if item.indexed]
     others = [item for item in abi.inputs if not item.indexed]
-    given = [
-        *(_decoded([item], topic)[0] for item, topic in zip(indexed, topics[1:], strict=True)),
-        *_decoded(others, log["data"]),
-    ]
+    if len(indexed) != len(topics) - 1 or any(len(topic) != _TOPIC_DIGITS for topic in topics):
+        raise ValueError("one has other topics than its event")
+    # in one go: no event of ours has an indexed text, of which the topic would be a hash
+    words = "".join(topic[2:] for topic in topics[1:])
+    given = [*_decoded(indexed, words), *_decoded(others, log["data"])]
     names = [item.name or "" for item in (*indexed, *others)]
     return Event(
         name=abi.name,

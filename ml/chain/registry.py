@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from ml.chain import values
 from ml.chain.commitment import details_fields, role_id
 from ml.chain.contract import DeployedContract
 from ml.chain.records import (
@@ -273,8 +275,16 @@ class ModelRegistry(DeployedContract):
 
     def versions(self, model: bytes, start: int = 1) -> Iterator[Version]:
         """The records of all versions from ``start`` on, in order, read page by page."""
-        while page := self._call("getVersions", model, start, PAGE):
-            yield from map(_version, page)
+        abi = self.contract.getVersions.abis[0]
+        types = [item.canonical_type for item in abi.outputs]
+        names = [item.name for item in abi.outputs[0].components]
+        while True:
+            # Ape would make a class for every version, which takes a hundred times as long
+            (page,) = values.decode(types, self._trial("getVersions", (model, start, PAGE), {}))
+            for view in page:
+                yield _version(SimpleNamespace(**dict(zip(names, view, strict=True))))
+            if not page:
+                return
             start += len(page)
 
     def lineage(self, model: bytes, number: int) -> Iterator[LineageStep]:

@@ -9,6 +9,7 @@ hashed again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from eth_abi import decoding
@@ -17,6 +18,8 @@ from eth_abi.registry import registry
 from eth_utils.address import to_checksum_address
 
 _ODD_BYTES: Final = "surrogateescape"
+_KNOWN_ADDRESSES: Final = 4_096
+"""Whose checksums, a hash each, are not computed again: the same few act again and again."""
 
 
 def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
@@ -42,7 +45,7 @@ def text_bytes(text: str) -> bytes:
 
 
 class _AddressDecoder(decoding.AddressDecoder):
-    decoder_fn = staticmethod(to_checksum_address)
+    decoder_fn = staticmethod(lru_cache(_KNOWN_ADDRESSES)(to_checksum_address))
 
 
 def _make_decoder() -> ABIDecoder:

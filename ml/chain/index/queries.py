@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, func, literal, select
 
@@ -29,8 +29,7 @@ class Search:
     """Likewise, the last second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ancestor:
+class Ancestor(NamedTuple):
     """A version on the way back to where its model, and what that was forked from, began."""
 
     model: bytes
@@ -89,7 +88,7 @@ def lineage(connection: Connection, contract: bytes, model: bytes, number: int) 
 def _line(connection: Connection, contract: bytes, model: bytes, number: int) -> list[Ancestor]:
     """A version and its ancestors within a model; the last one has no parent in the index."""
     versions = tables.versions
-    columns = [versions.c[name] for name in ("number", "parent", "weights", "block")]
+    columns = [versions.c[name] for name in Ancestor._fields]
     of_model = (versions.c.contract == contract) & (versions.c.model == model)
     line = (
         select(*columns, literal(0).label("step"))
@@ -100,8 +99,8 @@ def _line(connection: Connection, contract: bytes, model: bytes, number: int) ->
         of_model, versions.c.number == line.c.parent, versions.c.number < line.c.number
     )
     line = line.union_all(before)
-    rows = connection.execute(select(line).order_by(line.c.step))
-    return [Ancestor(model, row[0], row[1], row[2], row[3]) for row in rows]
+    wanted = select(*(line.c[name] for name in Ancestor._fields)).order_by(line.c.step)
+    return [Ancestor(*row) for row in connection.execute(wanted).all()]
 
 
 def _origin(connection: Connection, contract: bytes, model: bytes) -> tuple[bytes, int]:

@@ -63,13 +63,13 @@ def test_history_asks_for_versions_in_pages(
 ) -> None:
     story.play(*range(50, 60))
     asked: list[str] = []
-    call = ModelRegistry._call
+    trial = ModelRegistry._trial
 
-    def counted(self: ModelRegistry, function: str, *arguments: object) -> object:
+    def counted(self: ModelRegistry, function: str, *arguments: object) -> bytes:
         asked.append(function)
-        return call(self, function, *arguments)
+        return trial(self, function, *arguments)
 
-    monkeypatch.setattr(ModelRegistry, "_call", counted)
+    monkeypatch.setattr(ModelRegistry, "_trial", counted)
     assert len(history.read(IndexedRegistry(registry, index), story.id).rows) == 10
     assert "getVersion" not in asked
     assert asked.count("getVersions") == 2  # the last one is empty

@@ -1,0 +1,1 @@
+"""What sending, recording and reading through ml.chain costs."""
