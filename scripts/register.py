@@ -67,7 +67,8 @@ def cli(
 ) -> None:
     """Register FILE as the next version of a model. TRAINER.
 
-    The version then waits for its validation: `ape run validate MODEL`.
+    A folder is registered with all that is in it, and kept as a tar archive that has the same
+    identity. The version then waits for its validation: `ape run validate MODEL`.
     """
     from ml.artifact import find_non_finite, open_model, strict_json
     from ml.chain import models
@@ -79,10 +80,10 @@ def cli(
     from ml.training.canonical import canonical_json
 
     with open_model(file) as opened:
-        if not opened.layout.is_one_file:
+        if not opened.layout.is_one_file and not file.is_dir():
             raise ModelproofError(
-                f"{file} is a model of several files, and what is registered is one: save its"
-                " tensors as one .safetensors file, in which they have the same identity."
+                f"{file} is the index of several files: name the folder that they are in, with all"
+                " else that belongs to the model."
             )
         manifest = opened.manifest()
     stated = canonical_json(strict_json.read(metadata)) if metadata else "{}"

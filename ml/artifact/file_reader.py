@@ -24,6 +24,20 @@ Progress = Callable[[int, int], None]
 FilePath = str | os.PathLike[str]
 
 
+class Part(os.PathLike[str]):
+    """A file that lies within another one, as in an archive: a path that `FileReader` opens."""
+
+    def __init__(self, container: FilePath, name: str, start: int, size: int) -> None:
+        self.container: Final = container
+        self.name: Final = name
+        self.start: Final = start
+        self.size: Final = size
+
+    def __fspath__(self) -> str:
+        """Show it as if the archive were a folder."""
+        return f"{os.fspath(self.container)}/{self.name}"
+
+
 class FileReader:
     """An open regular file; a context manager. Threads may share it: each brings its own buffer."""
 
@@ -35,8 +49,17 @@ class FileReader:
                 or may not be read.
         """
         self.path = path
-        self._descriptor = _open_regular(path, follow_link=follow_link)
-        self.size = os.fstat(self._descriptor).st_size
+        opened, self._start, part_size = path, 0, None
+        if isinstance(path, Part):  # which a link may lead to, as to any file that a user names
+            opened, self._start, part_size, follow_link = (
+                path.container,
+                path.start,
+                path.size,
+                True,
+            )
+        self._descriptor = _open_regular(opened, follow_link=follow_link)
+        self._whole_size = os.fstat(self._descriptor).st_size
+        self.size = self._whole_size if part_size is None else part_size
 
     def __enter__(self) -> Self:
         """Return the reader itself."""
@@ -65,7 +88,7 @@ class FileReader:
         filled = 0
         while filled < len(target):
             try:
-                count = os.preadv(self._descriptor, [target[filled:]], start + filled)
+                count = os.preadv(self._descriptor, [target[filled:]], self._start + start + filled)
             except OSError as error:
                 raise _unreadable(self.path, error) from error
             if count == 0:
@@ -106,8 +129,8 @@ class FileReader:
             FileChanged: the file no longer has the size that it was opened with.
         """
         size = os.fstat(self._descriptor).st_size
-        if size != self.size:
-            raise FileChanged(self.path, self.size, size)
+        if size != self._whole_size:
+            raise FileChanged(self.path, self._whole_size, size)
 
 
 def digest_pieces(pieces: Iterable[memoryview], algorithm: DigestAlgorithm) -> bytes:

@@ -8,15 +8,14 @@ of the caller, and the fixed ones; a manifest records them and nobody obeys what
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from . import sharded
 from .entries import check_path
 from .errors import AmbiguousModel, UnreadableFile, quoted, quoted_path
-from .file_reader import FileReader
+from .file_reader import FilePath, FileReader
 from .formats import format_of
 from .safetensors import SUFFIX
 from .spans import ModelFile
@@ -28,12 +27,14 @@ ALWAYS_IGNORED: Final = (".git", ".cache/huggingface", "modelproof.*.json", "mod
 class ModelFolder(NamedTuple):
     """What is in a model's folder."""
 
-    tensors: Path | None
+    tensors: FilePath | None
     """The file that has the tensors, or the index of those that have."""
     shards: dict[str, str]
     """What the index says: the file name of the shard that each tensor lies in."""
     files: list[ModelFile]
     """All others."""
+    top: Mapping[str, FilePath]
+    """The files at its top, whatever they hold, by their names."""
     ignored: tuple[str, ...]
     """The rules by which files were left out."""
 
@@ -62,14 +63,24 @@ def read_folder(path: str, ignore: Sequence[str] = (), tensors: str | None = Non
     files = files_below(path, rules)
     if not files:
         raise AmbiguousModel(f"there is nothing in the folder {quoted_path(path)} that is a model")
-    top = {file.path: Path(file.location) for file in files if "/" not in file.path}
+    return divided(path, files, rules, tensors)
+
+
+def divided(
+    path: FilePath,
+    files: Sequence[ModelFile],
+    rules: tuple[str, ...],
+    tensors: str | None = None,
+) -> ModelFolder:
+    """Tell the files with tensors from all others; arguments and errors as for `read_folder`."""
+    top = {file.path: file.location for file in files if "/" not in file.path}
     chosen = _named(path, top, tensors) if tensors is not None else _tensors(path, top)
     index = {}
     if chosen is not None and sharded.is_index(chosen):
-        index = sharded.read_index(chosen, follow_link=False)
-    read_otherwise = {chosen.name, *index.values()} if chosen is not None else set()
+        index = sharded.read_index(top[chosen], follow_link=False)
+    read_otherwise = {chosen, *index.values()}
     others = [file for file in files if file.path not in read_otherwise]
-    return ModelFolder(chosen, index, others, rules)
+    return ModelFolder(None if chosen is None else top[chosen], index, others, top, rules)
 
 
 def is_ignored(path: str, rules: Sequence[str]) -> bool:
@@ -141,19 +152,23 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _named(folder: str, top: dict[str, Path], name: str) -> Path:
+_Top = Mapping[str, FilePath]
+"""The files at the top of a folder, by their names."""
+
+
+def _named(folder: FilePath, top: _Top, name: str) -> str:
     if name not in top:
         raise UnreadableFile(f"there is no file {quoted(name)} in {quoted_path(folder)}")
-    return top[name]
+    return name
 
 
-def _tensors(folder: str, top: dict[str, Path]) -> Path | None:
-    """The file or index that has the tensors; None if there is none."""
+def _tensors(folder: FilePath, top: _Top) -> str | None:
+    """The name of the file or index that has the tensors; None if there is none."""
     candidates = _candidates(top, f"{SUFFIX}.index.json", _is_safetensors)
     if not candidates:
         candidates = _candidates(top, ".bin.index.json", _is_torch)
     if len(candidates) > 1:
-        names = ", ".join(quoted(path.name) for path in candidates[:10])
+        names = ", ".join(map(quoted, candidates[:10]))
         raise AmbiguousModel(
             f"{quoted_path(folder)} has tensors in {names}; say which of them is the model"
             " (tensors), or which to leave out (ignore)"
@@ -161,22 +176,20 @@ def _tensors(folder: str, top: dict[str, Path]) -> Path | None:
     return candidates[0] if candidates else None
 
 
-def _candidates(
-    top: dict[str, Path], index_suffix: str, has_tensors: Callable[[Path], bool]
-) -> list[Path]:
+def _candidates(top: _Top, index_suffix: str, has_tensors: Callable[[FilePath], bool]) -> list[str]:
     """The indices, and the files with tensors that none of them names."""
-    indices = [path for path in top.values() if path.name.lower().endswith(index_suffix)]
+    indices = [name for name in top if name.lower().endswith(index_suffix)]
     shards: set[str] = set()
     for index in indices:
-        shards.update(sharded.read_index(index, follow_link=False).values())
-    single = [path for name, path in top.items() if name not in shards and has_tensors(path)]
+        shards.update(sharded.read_index(top[index], follow_link=False).values())
+    single = [name for name, path in top.items() if name not in shards and has_tensors(path)]
     return [*indices, *single]
 
 
-def _is_safetensors(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIX)
+def _is_safetensors(path: FilePath) -> bool:
+    return os.fspath(path).lower().endswith(SUFFIX)
 
 
-def _is_torch(path: Path) -> bool:
+def _is_torch(path: FilePath) -> bool:
     with FileReader(path, follow_link=False) as reader:
         return format_of(reader) is not None

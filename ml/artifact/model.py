@@ -7,27 +7,38 @@ same for all of them, so that the same weights have the same identity in each.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from . import collector, sharded
 from .digests import DigestAlgorithm
 from .entries import OPAQUE_PATH, FileEntry
-from .errors import ArtifactError, UnknownTensor, UnsupportedFormat, quoted, quoted_path
-from .file_reader import FilePath, FileReader, Progress, digest_pieces
+from .errors import (
+    ArtifactError,
+    UnknownTensor,
+    UnreadableFile,
+    UnsupportedFormat,
+    quoted,
+    quoted_path,
+)
+from .file_reader import FilePath, FileReader, Part, Progress, digest_pieces
 from .formats import format_of
 from .manifest import Manifest
 from .reading import Consume, Read, Reading, Result, tensor_pieces
 from .spans import ModelFile, Tensor, TensorSpan
+
+if TYPE_CHECKING:
+    from .folder import ModelFolder
 
 
 class Layout(NamedTuple):
     """What a model consists of."""
 
     format: str
-    """``safetensors``, ``torch``, ``shards`` of either, ``files`` alone, or one ``opaque`` file."""
+    """``safetensors``, ``torch``, ``shards`` of either, ``files`` alone, the ``archive`` of a
+    folder, or one ``opaque`` file."""
     tensors: Sequence[TensorSpan]
     """In the order of their places."""
     files: Sequence[ModelFile] = ()
@@ -38,6 +49,8 @@ class Layout(NamedTuple):
     @property
     def is_one_file(self) -> bool:
         """Whether the model is a single file, so that copying that one copies all of it."""
+        if self.format == "archive":
+            return True
         return self.format in ("safetensors", "torch", "opaque") and not self.ignored
 
 
@@ -157,7 +170,8 @@ def open_model(
 
     Args:
         path: a safetensors file, a torch checkpoint, the index of a model in shards of either, a
-            folder with one of these and all that belongs to it, or any other file.
+            folder with one of these and all that belongs to it, the archive of such a folder, or
+            any other file.
         key: the entry of a torch checkpoint that is the state dict, where it has several.
         tensors: the name of the file in a folder that has the tensors, where it has several.
         ignore: rules by which files of a folder are left out; see `folder.read_folder`.
@@ -200,7 +214,8 @@ class _Opening:
             )
         if sharded.is_index(path):
             return self.shards(path, sharded.read_index(path))
-        return self.file(path, follow_link=True)
+        layout = self.file(path, follow_link=True)
+        return self.archive(layout) if layout.format == "opaque" else layout
 
     def file(self, path: FilePath, *, follow_link: bool) -> Layout:
         reader = self._open(path, follow_link=follow_link)
@@ -210,19 +225,45 @@ class _Opening:
         self._refuse_key(path)
         return Layout("opaque", (), [ModelFile(OPAQUE_PATH, path, reader.size)])
 
-    def shards(self, path: FilePath, index: dict[str, str]) -> Layout:
+    def shards(
+        self, path: FilePath, index: dict[str, str], beside: Mapping[str, FilePath] | None = None
+    ) -> Layout:
+        """Shards beside their index, where they are not known by their names."""
         self._refuse_key(path)
-        return Layout("shards", sharded.read_spans(path, index, self._open))
+
+        def open_shard(name: str) -> FileReader:
+            if beside is not None and name in beside:
+                return self._open(beside[name])
+            if isinstance(path, Part):
+                raise UnreadableFile(f"there is no file {quoted(name)} beside {quoted_path(path)}")
+            return self._open(os.path.join(os.path.dirname(path), name))  # noqa: PTH118, PTH120
+
+        return Layout("shards", sharded.read_spans(path, index, open_shard))
 
     def folder(self, path: FilePath, tensors: str | None, ignore: Sequence[str]) -> Layout:
         from .folder import read_folder
 
-        found = read_folder(os.fspath(path), ignore, tensors)
+        return self._divided(path, read_folder(os.fspath(path), ignore, tensors))
+
+    def archive(self, opaque: Layout) -> Layout:
+        """The folder in an archive; any other file stays as opaque as it is."""
+        from . import folder, folder_archive
+
+        (reader,) = self.readers
+        if not folder_archive.looks_like(reader.read(0, min(reader.size, folder_archive.BLOCK))):
+            return opaque
+        files = folder_archive.read_files(reader)
+        self.readers.remove(reader)  # each file in it has a reader of its own
+        reader.close()
+        found = folder.divided(reader.path, files, folder.ALWAYS_IGNORED)
+        return self._divided(reader.path, found)._replace(format=folder_archive.NAME)
+
+    def _divided(self, path: FilePath, found: ModelFolder) -> Layout:
         if found.tensors is None:
             self._refuse_key(path)
             layout = Layout("files", ())
         elif sharded.is_index(found.tensors):
-            layout = self.shards(found.tensors, found.shards)
+            layout = self.shards(found.tensors, found.shards, found.top)
         else:
             layout = self.file(found.tensors, follow_link=False)
             if layout.format == "opaque":

@@ -59,14 +59,14 @@ def read_index(path: FilePath, *, follow_link: bool = True) -> dict[str, str]:
 
 
 def read_spans(
-    path: FilePath, index: dict[str, str], open_file: Callable[[FilePath], FileReader]
+    path: FilePath, index: dict[str, str], open_shard: Callable[[str], FileReader]
 ) -> list[TensorSpan]:
     """Find the tensors of all shards, file by file, each in the order of their places.
 
     Args:
         path: of the index.
         index: what it says.
-        open_file: opens a shard, whose number is how many were opened before.
+        open_shard: opens a shard by its name; its number is how many were opened before.
 
     Raises:
         MalformedFile: index and shards disagree, or a shard breaks a rule of its format.
@@ -75,7 +75,7 @@ def read_spans(
     """
     spans: list[TensorSpan] = []
     for number, shard in enumerate(sorted(set(index.values()))):
-        reader = open_file(os.path.join(os.path.dirname(path), shard))  # noqa: PTH118, PTH120
+        reader = open_shard(shard)
         shard_format = format_of(reader)
         found = shard_format.read_spans(reader, number) if shard_format else []
         for span in found:

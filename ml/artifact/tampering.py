@@ -46,7 +46,7 @@ def tamper(source: Path, target: Path, tensor: str | None = None) -> str:
 def _weight(model: Model, tensor: str | None) -> tuple[int, str]:
     """Where the byte to change is, and what it is part of."""
     layout = model.layout
-    if not layout.is_one_file:
+    if not layout.is_one_file or layout.format == "archive":
         raise UnsupportedFormat(f"{model.path} consists of several files; name one of them")
     if layout.format != "opaque":
         span = _span(model, tensor)

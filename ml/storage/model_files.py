@@ -19,6 +19,8 @@ from typing import Final
 
 from ml import files
 from ml.artifact import Manifest, read_manifest
+from ml.artifact.folder_archive import SUFFIX as ARCHIVE_SUFFIX
+from ml.artifact.folder_archive import pack
 from ml.errors import ModelproofError, NotVerified
 
 DEFAULT_ROOT: Final = Path("artifacts")
@@ -83,12 +85,13 @@ class ModelFiles:
         return None
 
     def keep(self, model: str, version: int, source: Path, manifest: Manifest) -> StoredVersion:
-        """Copy an artifact and its manifest to where they belong.
+        """Copy an artifact and its manifest to where they belong; of a folder, its archive.
 
         Raises:
             NotVerified: the file has changed since its manifest was made.
         """
-        stored = self.place(model, version, manifest.weights, source.suffix)
+        suffix = ARCHIVE_SUFFIX if source.is_dir() else source.suffix
+        stored = self.place(model, version, manifest.weights, suffix)
         if not (stored.artifact.exists() and stored.artifact.samefile(source)):
             copy_verified(source, stored.artifact, manifest.weights)
         self.keep_manifest(stored, manifest)
@@ -108,13 +111,16 @@ class ModelFiles:
 
 
 def copy_verified(source: Path, target: Path, weights: bytes) -> None:
-    """Copy a file and check the copy before it takes its name.
+    """Copy a file, or pack a folder, and check the copy before it takes its name.
 
     Raises:
         NotVerified: the copy does not have these weights; ``target`` is left as it was.
     """
     with files.replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+        if source.is_dir():
+            pack(source, temporary)
+        else:
+            shutil.copyfile(source, temporary)
         if not has_identity(temporary, weights):
             raise NotVerified(f"{source} does not have the weights that it is kept as")
 

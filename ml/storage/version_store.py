@@ -43,7 +43,7 @@ from .store import Sidecars, Store
 SNAPSHOT_EVERY: Final = 10
 
 _OPAQUE: Final = "opaque"
-_SUFFIXES: Final = {"safetensors": ".safetensors", "torch": ".pt"}
+_SUFFIXES: Final = {"safetensors": ".safetensors", "torch": ".pt", "archive": ".tar"}
 _OPAQUE_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,16}")
 
 

@@ -35,6 +35,7 @@ from .checkpoints import (
     text,
 )
 from .checkpoints import archive as zipped
+from .test_folder_archive import made
 
 MIB = 1 << 20
 TWO = state_dict({"w": tensor(storage("0", 6), [2, 3]), "b": tensor(storage("1", 2), [2], [1])})
@@ -42,6 +43,9 @@ STORAGES = {"0": ONE, "1": bytes(8)}
 SEEDS = {
     ".safetensors": [file_bytes({"a": ("F32", [2], bytes(8)), "b": ("U8", [], b"x")}, {"x": "y"})],
     ".pt": [SMALL, checkpoint(TWO, STORAGES)],
+    ".tar": [
+        made((b"config.json", b"{}"), (b"m.safetensors", file_bytes({"a": ("U8", [], b"x")})))
+    ],
 }
 INTERESTING = [0, 1, 2, 8, 16, 32, 127, 128, 255]
 

@@ -23,6 +23,7 @@ from ml.chain.registry import NO_ACCOUNT
 from ml.chain.session import connect
 from ml.storage.model_files import ModelFiles
 from tests.artifact.builders import SMALL, Tensors, file_bytes, raw_file, write
+from tests.artifact.test_sharded import write_model
 from tests.chain.lying_node import LyingNode, with_topic
 from tests.chain.places import kept_apart, network_at
 
@@ -144,10 +145,9 @@ def test_nan_weights_are_registered_only_where_they_are_wanted(
     assert read_manifest(json.loads(done.stdout)["file"]) == read_manifest(path)
 
 
-def test_model_of_several_files_is_not_registered(refused: Refused, tmp_path: Path) -> None:
-    write(tmp_path, file_bytes(SMALL))
-    sentence = refused("register", tmp_path, "--model", "folder")
-    assert "is a model of several files, and what is registered is one" in sentence
+def test_index_is_not_registered_without_its_folder(refused: Refused, tmp_path: Path) -> None:
+    sentence = refused("register", write_model(tmp_path), "--model", "sharded")
+    assert "is the index of several files: name the folder that they are in" in sentence
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import ape
 import pytest
 
+from ml.artifact import read_manifest
 from ml.storage import key_files
 from ml.storage.cid import Cid
 from ml.storage.encrypted import put_encrypted
@@ -19,6 +20,7 @@ from ml.storage.keys import MasterKey, PrivateKey
 from ml.storage.local_store import LocalStore
 from ml.storage.sidecar import Payload
 from tests.artifact.builders import SMALL, file_bytes, write
+from tests.artifact.test_sharded import write_model
 from tests.storage.versions import base, changed
 
 from .shell import ApeRun, shell
@@ -251,6 +253,36 @@ def test_trained_version_is_validated_used_and_continued_where_only_the_stores_a
     assert (again["version"], again["parent"]) == (2, 1)
     collect = ("store", "gc", *by_option(one, two), "--older-than", "0")
     assert told(run, *collect)["garbage"] == []
+
+
+def test_folder_is_registered_stored_and_fetched_with_all_that_is_in_it(
+    run: ApeRun, kept: Kept, tmp_path: Path
+) -> None:
+    (folder := tmp_path / "folder").mkdir()
+    write_model(folder)
+    write(folder, b"{}", "config.json")
+    one = ("--store", kept.stores[0].root)
+    files = ("--artifacts", tmp_path / "artifacts")
+    done = told(run, "register", folder, "--model", "folder", "--test-set", "iris", *one, *files)
+    archive = Path(done["file"])
+    assert archive.suffix == ".tar"
+    weights = f"0x{read_manifest(folder).weights.hex()}"
+    any_version = ("--model", "folder", "--require", "any", *files)
+    for path in (folder, archive):
+        assert told(run, "verify", path, *any_version)["weights"] == done["weights"] == weights
+    backups = ("--backups", tmp_path / "backups")
+    told(run, "backup", "folder", *files, *backups)
+    original = archive.read_bytes()
+    archive.unlink()
+    told(run, "restore", "folder", *files, *backups)
+    assert archive.read_bytes() == original
+    elsewhere = ("--artifacts", tmp_path / "elsewhere")
+    fetched = Path(told(run, "fetch", "folder", "1", *one, *elsewhere)["file"])
+    assert fetched.read_bytes() == original
+    write(folder, b"[]", "config.json")
+    assert told(run, "verify", folder, *any_version, exit_code=1)["differences"] == [
+        "file 'config.json' changed"
+    ]
 
 
 # --- What is refused ------------------------------------------------------------------------------

@@ -73,6 +73,20 @@ def test_kept_file_is_found_by_its_weights_whatever_its_suffix(
     assert kept.manifest(manifest.weights) == manifest
 
 
+def test_folder_is_kept_as_its_archive(kept: ModelFiles, source: Path) -> None:
+    folder = source.parent.rename(source.parent.with_name("v1.5"))
+    (folder / "config.json").write_text("{}")
+    manifest = read_manifest(folder)
+    stored = kept.keep("m", 1, folder, manifest)
+    assert stored.artifact.name == f"v1-{manifest.weights[:4].hex()}.tar"
+    assert kept.find(manifest.weights) == stored
+    assert has_identity(stored.artifact, manifest.weights)
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(NotVerified, match="does not have the weights"):
+        kept.keep("m", 1, folder, manifest)
+    assert has_identity(stored.artifact, manifest.weights)
+
+
 def test_file_that_changed_since_its_manifest_was_made_is_not_kept(
     kept: ModelFiles, source: Path
 ) -> None:
