@@ -179,9 +179,11 @@ def command(
     return decorate
 
 
-def command_group(example: str) -> Callable[[Callable[[], None]], click.Group]:
+def command_group(
+    example: str, kind: type[click.Group] = click.Group
+) -> Callable[[Callable[[], None]], click.Group]:
     """Make a function the group of a script's commands; ``example`` is shown in its help."""
-    return click.group(epilog=_example(example))
+    return click.group(cls=kind, epilog=_example(example))
 
 
 def _example(example: str) -> str:

@@ -175,6 +175,16 @@ class Session:
             self._unlocked[name] = _keystore_account(name)
         return self._unlocked[name]
 
+    def account_at(self, address: str, name: str | None = None) -> AccountAPI | None:
+        """The account of an address, if it is the one named or a development chain's; else None.
+
+        Raises:
+            NoAccount: there is none of that name, or it cannot be unlocked.
+        """
+        named = [self.account(name, Role.NONE)] if name is not None else []
+        at_hand = [*named, *(accounts.test_accounts if self.is_development else ())]
+        return next((one for one in at_hand if str(one.address) == address), None)
+
     def address(self, name: str) -> str:
         """The address that a user means: an address itself, an alias, or ``test:N``.
 

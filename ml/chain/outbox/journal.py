@@ -92,6 +92,8 @@ class Prepared:
 class Journal:
     """The journal of one chain; close it after use. Any number of threads may use it.
 
+    Processes that may be the first to open it do so one at a time (`opening`).
+
     Args:
         path: its file, made if missing; None for one in memory, which ends with it.
         chain_id: of the chain (EIP-155)
@@ -304,11 +306,8 @@ class Journal:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._database.execute(f"PRAGMA {pragma}").fetchall()
         if self._version() == 0:
-            with self._writing():
-                if self._version() == 0:  # else another process was quicker
-                    for statement in _SCHEMA.split(";\n"):
-                        self._database.execute(statement)
-                    self._database.execute("INSERT INTO chain VALUES (?, ?)", (chain_id, genesis))
+            chain = f"INSERT INTO chain VALUES ({chain_id}, '{_hex(genesis)}');"  # noqa: S608
+            self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {chain} COMMIT;")
         if self._version() != _FORMAT:
             raise JournalError(
                 f"the journal {self._where} has format {self._version()}, and this version of the"
@@ -351,6 +350,11 @@ class Journal:
                 f"the journal {self._where} cannot be used ({error}): what it does not hold is not"
                 " sent; see to the disk, the folder's rights, or MODELPROOF_OUTBOX."
             ) from error
+
+
+def _hex(digest: str) -> str:
+    """A digest as it may stand within a statement."""
+    return "0x" + bytes.fromhex(digest.removeprefix("0x")).hex()
 
 
 def _nonce_of(entry: Entry, found: Inclusion) -> int:

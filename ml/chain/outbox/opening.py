@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 from weakref import WeakKeyDictionary
 
 from ml.chain.outbox.chain import Chain
@@ -15,7 +15,8 @@ from ml.chain.outbox.locks import Locks
 from ml.chain.outbox.queue import SenderQueue
 from ml.chain.outbox.rpc import Rpc
 from ml.chain.outbox.settings import Settings, settings_for
-from ml.chain.outbox.signing import sign
+from ml.chain.outbox.signing import NotSigned, sign
+from ml.chain.outbox.watching import Signer
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI, ProviderAPI
@@ -63,15 +64,15 @@ class Outbox:
         """The queue of an account."""
         sender = str(account.address)
         if sender not in self._queues:
-            self._queues[sender] = SenderQueue(
-                sender,
-                self.journal,
-                self._locks,
-                self.keeper,
-                partial(sign, self._provider, account),
-                self._delivered,
-            )
+            self._queues[sender] = self._queue(sender, partial(sign, self._provider, account))
         return self._queues[sender]
+
+    def keyless_queue(self, sender: str) -> SenderQueue:
+        """The queue of an account that is not at hand: it sends what was signed before."""
+        return self._queue(sender, partial(_cannot_sign, sender))
+
+    def _queue(self, sender: str, signer: Signer) -> SenderQueue:
+        return SenderQueue(sender, self.journal, self._locks, self.keeper, signer, self._delivered)
 
     def close(self, *, reported: bool) -> None:
         """Close the journal.
@@ -83,6 +84,12 @@ class Outbox:
         if reported and self._delivered:
             self.journal.report(self._delivered)
         self.journal.close()
+
+
+def _cannot_sign(sender: str, *_: object) -> NoReturn:
+    raise NotSigned(
+        f"a transaction of {sender} has to be signed again: name the account with --account."
+    )
 
 
 _OPEN: WeakKeyDictionary[Web3, Outbox] = WeakKeyDictionary()

@@ -142,25 +142,55 @@ class SenderQueue:
         """
         self._delivered.update(entry.id for entry in entries)
 
-    def drop(self, entry: Entry) -> Entry:
-        """Take an entry back: the one that is in no block and that no node has.
+    def drop(self, entry: Entry, *, anyway: bool = False) -> Entry:
+        """Take an entry back of which the chain has used the nonce for something else.
+
+        Args:
+            entry: one of this sender's
+            anyway: also one that may still be mined
 
         Raises:
             ModelproofError: it may still be mined, or is.
         """
         with self._locks.hold(self.sender):
-            self._keeper.look_for([entry])
-            entry = self._journal.entry(entry.id)
-            if not entry.is_open:
-                raise ModelproofError(f"entry {entry.id} is {entry.state}: nothing to drop.")
-            standing = self._watch.standing()
+            entry, standing = self._still_open(entry)
+            if entry.nonce < standing.mined:
+                return self._journal.give_up(entry, State.DROPPED, "its nonce was used up")
+            if anyway:
+                why = "dropped, although it may still be mined"
+                return self._journal.give_up(entry, State.DROPPED, why)
+            raise ModelproofError(
+                f"entry {entry.id} may still be mined: its nonce, {entry.nonce}, is not used, and a"
+                " node may have it. --cancel uses the nonce for a transaction that does nothing;"
+                " --anyway only forgets the entry."
+            )
+
+    def cancel(self, entry: Entry) -> Entry:
+        """Take an entry back by a transaction with its nonce that does nothing, and wait for it.
+
+        Returns:
+            the entry: dropped, or mined if it was quicker
+
+        Raises:
+            ModelproofError: it is in a block already.
+            TooDear, NotMined, NotSent, NoAnswer: see there.
+        """
+        with self._locks.hold(self.sender):
+            entry, standing = self._still_open(entry)
             if entry.nonce >= standing.mined:
-                raise ModelproofError(
-                    f"entry {entry.id} may still be mined: its nonce, {entry.nonce}, is free, and"
-                    " a node may have it. `--cancel` uses the nonce for a transaction that does"
-                    " nothing; `--anyway` only forgets the entry."
-                )
-            return self._journal.give_up(entry, State.DROPPED, "dropped: its nonce was used up")
+                instead = self._watch.replace_by_nothing(entry, standing)
+            else:
+                return self._journal.give_up(entry, State.DROPPED, "its nonce was used up")
+        self.wait([instead])
+        self._keeper.look_for([entry])
+        return self._journal.entry(entry.id)
+
+    def _still_open(self, entry: Entry) -> tuple[Entry, Standing]:
+        self._keeper.look_for([entry])
+        entry = self._journal.entry(entry.id)
+        if not entry.is_open:
+            raise ModelproofError(f"entry {entry.id} is {entry.state}: there is nothing to drop.")
+        return entry, self._watch.standing()
 
     # New entries
 

@@ -24,6 +24,9 @@ _SENT: Final = (None, Answer.KNOWN, Answer.UNDERPRICED, Answer.NONCE_TOO_HIGH)
 """A node has the transaction, or another attempt at it, or will once earlier ones are mined."""
 _FILLING_GAS: Final = 21_000
 _FILLING: Final = "fills a nonce that nothing else will use"
+_CANCELLING: Final = "takes the place of what was cancelled"
+_NOTHINGS: Final = (_FILLING, _CANCELLING)
+"""What transactions that do nothing are called."""
 
 
 class NotSent(ModelproofError):
@@ -81,6 +84,22 @@ class Watch:
         attempt = self._sign(entry.call, entry.nonce, last.gas, more)
         self.deliver([self._journal.add_attempt(entry, attempt)])
 
+    def replace_by_nothing(self, entry: Entry, standing: Standing) -> Entry:
+        """Send a transaction with an entry's nonce that does nothing, and give the entry up.
+
+        Raises:
+            TooDear: it would take more than the cap.
+        """
+        last = entry.latest
+        offered = Fees(last.max_fee, last.priority_fee, standing.market.base_fee is None)
+        more = fees.replace(offered, standing.market, self._settings.fee_cap)
+        nothing = Call(self.sender, self.sender, b"", label=_CANCELLING)
+        attempt = self._sign(nothing, entry.nonce, _FILLING_GAS, more)
+        (instead,) = self._journal.add([Prepared(nothing, attempt)])
+        self._journal.give_up(entry, State.DROPPED, f"cancelled by {attempt.hash}")
+        self.deliver([instead])
+        return instead
+
     def next_nonce(self, standing: Standing) -> int:
         """The first nonce that neither the chain, nor the node, nor the journal has a use for."""
         taken = [one.nonce for one in self._journal.entries(self.sender, (*OPEN, State.MINED))]
@@ -115,9 +134,13 @@ class Watch:
     def _sign_again(self, overtaken: Iterable[Entry]) -> bool:
         """Give new nonces to entries whose own were used up by transactions that are not theirs."""
         for entry in overtaken:
-            self._keeper.look_for([entry])  # it may have come into a block just now
+            # it may have come into a block just now, or one that was given up
+            self._keeper.look_for([entry, *self._given_up(entry.nonce)])
             entry = self._journal.entry(entry.id)  # noqa: PLW2901
             if not entry.is_open or not self._is_still_wanted(entry):
+                continue
+            if entry.call.label in _NOTHINGS:
+                self._journal.give_up(entry, State.DROPPED, "its nonce was used up")
                 continue
             standing = self.standing()
             last = entry.latest
@@ -125,6 +148,10 @@ class Watch:
             attempt = self._sign(entry.call, self.next_nonce(standing), last.gas, now)
             self.deliver([self._journal.add_attempt(entry, attempt)])
         return False
+
+    def _given_up(self, nonce: int) -> list[Entry]:
+        given_up = self._journal.entries(self.sender, (State.REFUSED, State.DROPPED))
+        return [one for one in given_up if one.nonce == nonce and one.inclusion is None]
 
     def _is_still_wanted(self, entry: Entry) -> bool:
         """Whether the contract would take it now; if not, that is noted."""

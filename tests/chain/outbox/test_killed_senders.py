@@ -1,0 +1,40 @@
+"""A sender killed at any step leaves what the next run finishes: nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml.chain.anvil import AnvilNode
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["register", "validate", "rollback", "append"])
+def test_sender_killed_at_any_step_is_finished_by_the_next_run(
+    operation: str, tmp_path: Path
+) -> None:
+    with AnvilNode() as node:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tests.chain.outbox.killing",
+                operation,
+                str(node.port),
+                tmp_path,
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert set(seen) == {"nothing", "prepared", "sent", "mined", "reported"}
+    assert seen["prepared"] >= 2  # before it was sent, and after that
