@@ -12,7 +12,7 @@ interface Vm {
         external
         pure
         returns (bytes32 r, bytes32 vs);
-    function load(address target, bytes32 slot) external view returns (bytes32);
+    function deployCode(string calldata artifact) external returns (address);
 }
 
 /// @dev halmos alone answers these.

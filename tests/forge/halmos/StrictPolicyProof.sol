@@ -18,23 +18,29 @@ import {both, either, oneMore, select} from "./Relations.sol";
 /// in place of steps: which verdict, what becomes of each field, which reason ends the training.
 /// States and policies are any words at all (their enums apart), not only those that a registry can
 /// reach; accuracies are those that it lets through. That nothing panics is proved along with it.
+/// @dev Two lemmas, since the cases of a verdict times those of an end would be many. The first is
+/// about policies that never end the training; the second shows that the limits which do end it
+/// change the reason and the current version alone. Together they speak of every policy.
 contract StrictPolicyProof {
     uint32 private constant PPM = 1_000_000;
 
-    function check_validationDoesWhatThePolicySays(
+    /// @dev tolerance, maxDrop, minAccuracy, minImprovement and patience: see Policy's layout.
+    uint256 private constant LIMITS_OF_VERDICTS =
+        uint256(type(uint96).max) | (uint256(type(uint16).max) << 144);
+
+    /* THE VERDICT, AND WHAT FOLLOWS FROM IT */
+
+    function check_verdictAndStateAreWhatThePolicySays(
         ModelState state,
         Policy policy,
         Evaluation calldata evaluation
     ) external pure {
-        vm.assume(uint8(ModelState.unwrap(state) >> 232) <= uint256(type(CompletionReason).max));
-        vm.assume(uint8(ModelState.unwrap(state) >> 248) <= uint256(type(ModelKind).max));
-        vm.assume(evaluation.accuracy <= PPM);
-        vm.assume(evaluation.trainingAccuracy <= PPM);
-
+        _assumeRange(state, evaluation);
+        policy = _thatNeverEnds(policy);
         (ModelState next, Verdict verdict) = StrictPolicy.judge(state, policy, evaluation);
 
         assert(uint256(verdict) == _verdict(state, policy, evaluation));
-        assert(_pointersMove(state, next, policy, evaluation, verdict));
+        assert(_pointersMove(state, next, evaluation, verdict));
         assert(_countersCount(state, next, policy, evaluation.accuracy, verdict));
         assert(_nothingElseChanges(state, next));
     }
@@ -63,46 +69,18 @@ contract StrictPolicyProof {
         }
     }
 
-    /// @dev The first that holds, of the state after.
-    function _reason(ModelState next, Policy p, Evaluation calldata e, bool failed)
-        private
-        pure
-        returns (uint256 r)
-    {
-        unchecked {
-            uint256 gapped = uint256(e.accuracy) + p.maxGap();
-            bool over = both(p.maxGap() > 0, e.trainingAccuracy > gapped);
-            r = select(both(!failed, over), uint256(CompletionReason.Overtraining), 0);
-            bool last = both(p.maxIterations() > 0, next.iteration() >= p.maxIterations());
-            r = select(last, uint256(CompletionReason.MaxIterations), r);
-            bool flat =
-                both(p.convergencePatience() > 0, next.sinceProgress() >= p.convergencePatience());
-            r = select(flat, uint256(CompletionReason.Converged), r);
-            bool there = both(p.targetAccuracy() > 0, e.accuracy >= p.targetAccuracy());
-            r = select(both(!failed, there), uint256(CompletionReason.TargetReached), r);
-            bool often = both(p.maxRollbacks() > 0, next.rollbacks() >= p.maxRollbacks());
-            r = select(both(failed, often), uint256(CompletionReason.RollbackLimit), r);
-        }
-    }
-
     function _pointersMove(
         ModelState state,
         ModelState next,
-        Policy policy,
         Evaluation calldata evaluation,
         Verdict verdict
     ) private pure returns (bool holds) {
         bool isBest = either(verdict == Verdict.FirstBest, verdict == Verdict.NewBest);
-        bool failed = verdict >= Verdict.Rejected;
-        uint256 reason = _reason(next, policy, evaluation, failed);
-
         holds = next.best() == select(isBest, evaluation.version, state.best());
         uint256 accuracy = select(isBest, evaluation.accuracy, state.bestAccuracy());
         holds = both(holds, next.bestAccuracy() == accuracy);
-        uint256 current = select(either(failed, reason != 0), next.best(), evaluation.version);
-        holds = both(holds, next.current() == current);
-        uint256 completed = select(reason != 0, reason, uint256(state.completed()));
-        holds = both(holds, uint256(next.completed()) == completed);
+        bool failed = verdict >= Verdict.Rejected;
+        holds = both(holds, next.current() == select(failed, next.best(), evaluation.version));
     }
 
     function _countersCount(
@@ -132,8 +110,71 @@ contract StrictPolicyProof {
     }
 
     function _nothingElseChanges(ModelState state, ModelState next) private pure returns (bool) {
-        return both(
-            both(next.kind() == state.kind(), next.latest() == state.latest()), next.waiting() == 0
-        );
+        bool sameKind = both(next.kind() == state.kind(), next.completed() == state.completed());
+        return both(both(sameKind, next.latest() == state.latest()), next.waiting() == 0);
+    }
+
+    /* THE END OF THE TRAINING */
+
+    function check_limitsEndTheTrainingAndDoNothingElse(
+        ModelState state,
+        Policy policy,
+        Evaluation calldata evaluation
+    ) external pure {
+        _assumeRange(state, evaluation);
+        (ModelState next, Verdict verdict) = StrictPolicy.judge(state, policy, evaluation);
+        (ModelState going, Verdict same) =
+            StrictPolicy.judge(state, _thatNeverEnds(policy), evaluation);
+
+        assert(verdict == same);
+        CompletionReason reason = _reason(going, policy, evaluation, verdict >= Verdict.Rejected);
+        if (reason == CompletionReason.None) {
+            assert(ModelState.unwrap(next) == ModelState.unwrap(going));
+        } else {
+            assert(next.completed() == reason);
+            assert(next.current() == going.best());
+            assert(_withoutReasonAndCurrent(next) == _withoutReasonAndCurrent(going));
+        }
+    }
+
+    /// @dev The first that holds.
+    function _reason(ModelState next, Policy p, Evaluation calldata e, bool failed)
+        private
+        pure
+        returns (CompletionReason)
+    {
+        if (failed && p.maxRollbacks() != 0 && next.rollbacks() >= p.maxRollbacks()) {
+            return CompletionReason.RollbackLimit;
+        }
+        if (!failed && p.targetAccuracy() != 0 && e.accuracy >= p.targetAccuracy()) {
+            return CompletionReason.TargetReached;
+        }
+        if (p.convergencePatience() != 0 && next.sinceProgress() >= p.convergencePatience()) {
+            return CompletionReason.Converged;
+        }
+        if (p.maxIterations() != 0 && next.iteration() >= p.maxIterations()) {
+            return CompletionReason.MaxIterations;
+        }
+        if (!failed && p.maxGap() != 0 && e.trainingAccuracy > e.accuracy + p.maxGap()) {
+            return CompletionReason.Overtraining;
+        }
+        return CompletionReason.None;
+    }
+
+    /* WORDS */
+
+    function _assumeRange(ModelState state, Evaluation calldata evaluation) private pure {
+        vm.assume(uint8(ModelState.unwrap(state) >> 232) <= uint256(type(CompletionReason).max));
+        vm.assume(uint8(ModelState.unwrap(state) >> 248) <= uint256(type(ModelKind).max));
+        vm.assume(evaluation.accuracy <= PPM);
+        vm.assume(evaluation.trainingAccuracy <= PPM);
+    }
+
+    function _thatNeverEnds(Policy policy) private pure returns (Policy) {
+        return Policy.wrap(Policy.unwrap(policy) & LIMITS_OF_VERDICTS);
+    }
+
+    function _withoutReasonAndCurrent(ModelState state) private pure returns (uint256) {
+        return ModelState.unwrap(state) & ~(uint256(0xff) << 232 | type(uint32).max);
     }
 }

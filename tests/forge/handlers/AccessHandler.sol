@@ -13,6 +13,10 @@ abstract contract AccessHandler is EvidenceHandler {
         seed = _spread(seed);
         Line storage line = lines[lineSeed % lines.length];
         (bytes32 role, address account) = _membership(line, seed);
+        _grant(role, account);
+    }
+
+    function _grant(bytes32 role, address account) internal {
         vm.prank(CREATOR);
         REGISTRY.grantRole(role, account);
         holds[role][account] = true;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {ModelRegistry} from "../../../contracts/ModelRegistry.sol";
 import {Evaluation, Role, Signature, Update} from "../../../contracts/types/Records.sol";
 import {vm} from "../Cheats.sol";
+import {Registry} from "../Deployed.sol";
 
 /// @title Who acts, and how they sign
 /// @dev The roles that everybody holds are kept here too, as they were granted and taken away.
 abstract contract Cast {
-    ModelRegistry internal immutable REGISTRY;
+    Registry internal immutable REGISTRY;
     bytes32 private immutable DOMAIN;
 
     uint256 internal constant VALIDATORS = 5;
@@ -24,7 +24,7 @@ abstract contract Cast {
     mapping(address signer => uint256 privateKey) private _keys;
     mapping(bytes32 role => mapping(address account => bool)) internal holds;
 
-    constructor(ModelRegistry registry) {
+    constructor(Registry registry) {
         REGISTRY = registry;
         DOMAIN = keccak256(
             abi.encode(

@@ -98,6 +98,12 @@ abstract contract Ledger is Cast {
 
     /* CHOOSING */
 
+    /// @dev Where a choice is free, it leads to what this run has seen less of. Chance alone would
+    /// leave something out of some runs.
+    function _isRarer(string memory one, string memory other) internal view returns (bool) {
+        return times[one] < times[other];
+    }
+
     /// @dev The fuzzer is fond of small numbers, and of the largest; choices take all the bits.
     function _spread(uint256 seed) internal pure returns (uint256) {
         return uint256(keccak256(abi.encode(seed))) >> 8; // so that a little can be added

@@ -58,7 +58,7 @@ abstract contract LineHandler is Ledger {
         }
         _enrol(line, 0, testSet);
         _enrol(line, 1, testSet);
-        if (origin.version != 0) ++times["Fork"];
+        ++times[origin.version == 0 ? "No fork" : "Fork"];
     }
 
     function _enrol(Line storage line, uint8 index, bytes32 dataset) internal {
@@ -70,9 +70,9 @@ abstract contract LineHandler is Ledger {
         _link(line, Operation.EnrolClient, CREATOR, index, digest);
     }
 
-    /// @dev A passed version of some model, for most seeds.
+    /// @dev A passed version of some model, for every other one.
     function _origin(uint256 seed) private view returns (Origin memory origin) {
-        if (lines.length == 0 || (seed >> 8) % 4 == 0) return origin;
+        if (lines.length == 0 || !_isRarer("Fork", "No fork")) return origin;
         (bool found, Line storage line) = _find(seed >> 16, _hasPassed);
         if (found) origin = Origin(line.id, _versionWith(line, Status.Passed, seed >> 24));
     }
@@ -98,8 +98,10 @@ abstract contract LineHandler is Ledger {
     function setPolicyNoRevert(uint256 lineSeed, uint256 seed) external {
         seed = _spread(seed);
         (bool found, Line storage line) = _find(lineSeed, _isIdle);
-        if (!found) return;
-        PolicyConfig memory policy = _policy(seed, line.open);
+        if (found) _setPolicy(line, _policy(seed, line.open));
+    }
+
+    function _setPolicy(Line storage line, PolicyConfig memory policy) internal {
         vm.prank(CREATOR);
         REGISTRY.setPolicy(line.id, policy);
         _link(line, Operation.SetPolicy, CREATOR, 0, bytes32(policyWord(policy)));
@@ -192,19 +194,27 @@ abstract contract LineHandler is Ledger {
 
     function rollbackNoRevert(uint256 lineSeed, uint256 seed) external {
         seed = _spread(seed);
-        Line storage line = lines[lineSeed % lines.length];
-        if (seed % 3 == 0 && _isReady(line)) _register(line, seed);
-        ModelView memory model = REGISTRY.getModel(line.id);
+        bool open = _isRarer("Rolled back by hand, open", "Discarded by a rollback");
+        (bool found, Line storage line) = _find(lineSeed, open ? _isOpen : _isReady);
+        if (!found || (seed >> 2) % 4 == 0) line = lines[lineSeed % lines.length];
         uint32 target = seed % 4 == 0 ? 0 : _versionWith(line, Status.Passed, seed >> 8);
+        ModelView memory model = REGISTRY.getModel(line.id);
         if (target == model.current && target == model.best) return;
+        if (seed % 3 != 0 && _isReady(line)) _register(line, seed);
+        _rollback(line, target);
+    }
+
+    /// @dev To another version than the current one.
+    function _rollback(Line storage line, uint32 target) internal {
+        uint32 pending = REGISTRY.getModel(line.id).pending;
         vm.prank(OPERATOR);
         REGISTRY.rollback(line.id, target, REASON);
 
         line.ceiling = target == 0 ? 0 : records[line.id][target - 1].accuracy;
         if (!line.open) {
             ++line.epoch;
-            if (model.pending != 0) {
-                _discarded(line, model.pending);
+            if (pending != 0) {
+                _discarded(line, pending);
                 ++times["Discarded by a rollback"];
             }
         }
@@ -215,9 +225,13 @@ abstract contract LineHandler is Ledger {
 
     function discardNoRevert(uint256 lineSeed, uint256 seed) external {
         seed = _spread(seed);
-        (bool found, Line storage line) = _find(lineSeed, _waits);
-        if (!found) return;
-        uint32 version = _versionWith(line, Status.Pending, seed);
+        bool open = _isRarer("Discarded, open", "Discarded");
+        (bool found, Line storage line) = _find(lineSeed, open ? _waitsOpen : _waits);
+        if (!found) (found, line) = _find(lineSeed, _waits);
+        if (found) _discard(line, _versionWith(line, Status.Pending, seed));
+    }
+
+    function _discard(Line storage line, uint32 version) internal {
         vm.prank(OPERATOR);
         REGISTRY.discard(line.id, version, REASON);
 
@@ -232,6 +246,10 @@ abstract contract LineHandler is Ledger {
         (bool found, Line storage line) = _find(lineSeed, _isOngoing);
         if (!found || seed % 3 != 0) return; // most models should go on
         if (seed % 2 == 0 && _isReady(line)) _register(line, seed);
+        _complete(line);
+    }
+
+    function _complete(Line storage line) internal {
         uint32 pending = REGISTRY.getModel(line.id).pending;
         vm.prank(OPERATOR);
         REGISTRY.complete(line.id, REASON);
@@ -250,7 +268,10 @@ abstract contract LineHandler is Ledger {
 
     function _reopen(uint256 lineSeed) internal {
         (bool found, Line storage line) = _find(lineSeed, _mayReopen);
-        if (!found) return;
+        if (found) _goOn(line);
+    }
+
+    function _goOn(Line storage line) internal {
         uint32 current = REGISTRY.getModel(line.id).current;
         vm.prank(CREATOR);
         REGISTRY.reopen(line.id, REASON);
@@ -290,6 +311,14 @@ abstract contract LineHandler is Ledger {
 
     function _isOpen(Line storage line) internal view returns (bool) {
         return line.open;
+    }
+
+    function _waitsOpen(Line storage line) internal view returns (bool) {
+        return line.open && _waits(line);
+    }
+
+    function _isStrict(Line storage line) internal view returns (bool) {
+        return !line.open;
     }
 
     /// @dev A strict one, for the next version.

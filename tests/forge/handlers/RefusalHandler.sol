@@ -5,20 +5,22 @@ import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol"
 
 import {IModelRegistryErrors} from "../../../contracts/interfaces/IModelRegistryErrors.sol";
 import {
+    CompletionReason,
     Details,
     Evaluation,
     ModelView,
     PolicyConfig,
     Role,
     Signature,
-    Status
+    Status,
+    Verdict
 } from "../../../contracts/types/Records.sol";
 import {vm} from "../Cheats.sol";
-import {AccessHandler} from "./AccessHandler.sol";
+import {OutcomeHandler} from "./OutcomeHandler.sol";
 
 /// @title What must be refused, and leave no trace
 /// @dev The invariants after each call see to the latter.
-abstract contract RefusalHandler is AccessHandler {
+abstract contract RefusalHandler is OutcomeHandler {
     /// @dev Whoever lacks the role for an operation is refused for that, whatever else is wrong.
     function actWithoutTheRoleReverts(uint256 lineSeed, uint256 seed) external {
         seed = _spread(seed);
@@ -38,12 +40,17 @@ abstract contract RefusalHandler is AccessHandler {
     /// @dev Signatures of a quorum serve for what was signed, once, in order and in time.
     function forgeQuorumReverts(uint256 lineSeed, uint256 seed) external {
         seed = _spread(seed);
-        (bool found, Line storage line) = _find(lineSeed, _waits);
-        if (!found) return;
+        (bool found, Line storage line) = _find(lineSeed, _waitsForQuorum);
+        if (!found) {
+            (, line) = _find(lineSeed, _isStrict);
+            PolicyConfig memory policy = _policyFor(Verdict.None, CompletionReason.None, line);
+            policy.quorum = 2;
+            _startOver(line, policy);
+            _register(line, seed);
+        }
         ModelView memory model = REGISTRY.getModel(line.id);
         address[] memory able = _validatorsOf(line, model.policy);
         uint256 quorum = model.policy.quorum;
-        if (quorum < 2 || able.length < quorum) return;
 
         uint32 version = _versionWith(line, Status.Pending, seed);
         Evaluation memory evaluation = _evaluation(line, version, seed);
@@ -74,6 +81,13 @@ abstract contract RefusalHandler is AccessHandler {
             "a forged quorum was refused for another reason"
         );
         ++times["Forged quorum refused"];
+    }
+
+    /// @dev And has the validators that it takes.
+    function _waitsForQuorum(Line storage line) internal view returns (bool) {
+        PolicyConfig memory policy = REGISTRY.getModel(line.id).policy;
+        return
+            _waits(line) && policy.quorum > 1 && _validatorsOf(line, policy).length >= policy.quorum;
     }
 
     /// @param reason what it has to revert with, if that is known

@@ -28,6 +28,7 @@ abstract contract ValidationHandler is LineHandler {
         Dip,
         Concern,
         Severe,
+        BelowMinimum,
         Anything
     }
 
@@ -42,8 +43,10 @@ abstract contract ValidationHandler is LineHandler {
         seed = _spread(seed);
         (bool found, Line storage line) = _find(lineSeed, seed % 4 == 0 ? _isOpen : _isReady);
         if (!found) return _reopen(lineSeed);
+        Mood mood = Mood((seed >> 8) % (uint256(type(Mood).max) + 1));
+        if (line.open && _isRarer("Contender", "NewBest")) mood = Mood.Equal;
         _register(line, seed);
-        _validate(line, seed, Mood((seed >> 8) % (uint256(type(Mood).max) + 1)));
+        _validate(line, seed, mood);
     }
 
     /// @dev Dip after dip, until one rolls back or completes, or the policy turns out to be patient.
@@ -159,6 +162,7 @@ abstract contract ValidationHandler is LineHandler {
     {
         if (mood == Mood.Refused) return (uint32(seed % 1_000_001), false);
         (uint256 best, uint256 target) = (model.bestAccuracy, model.policy.targetAccuracy);
+        uint256 min = model.policy.minAccuracy;
         uint256 a = best;
         if (best == 0) a = 520_000 + seed % 200_000;
         else if (mood == Mood.Better) a += 1 + seed % 1000;
@@ -167,6 +171,7 @@ abstract contract ValidationHandler is LineHandler {
         else if (mood == Mood.Dip) a -= _atMost(best, 1 + seed % 4000);
         else if (mood == Mood.Concern) a -= _atMost(best, 5001 + seed % 15_000);
         else if (mood == Mood.Severe) a -= _atMost(best, 20_001 + seed % 100_000);
+        else if (mood == Mood.BelowMinimum) a = min > 0 ? seed % min : best;
         else if (mood == Mood.Anything) a = seed % 600_000;
         return (uint32(_atMost(a, 1_000_000)), true);
     }

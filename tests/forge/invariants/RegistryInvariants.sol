@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {ModelRegistry} from "../../../contracts/ModelRegistry.sol";
+import {deployRegistry} from "../Deployed.sol";
 import {RegistryHandler} from "../handlers/RegistryHandler.sol";
 
 /// @title What holds after every call on the registry, whatever was called before
 /// @notice docs/properties.md says it in prose. The handler makes calls that have to succeed, and
 /// some that have to be refused; what it knows happened is compared with what the views say.
 contract RegistryInvariants {
-    /// @dev Operations that a run of the depth below has made at its end, at the least.
-    uint256 private constant FULL_RUN = 800;
-
     RegistryHandler private handler;
 
     function setUp() external {
-        handler = new RegistryHandler(new ModelRegistry());
+        handler = new RegistryHandler(deployRegistry());
     }
 
     struct FuzzSelector {
@@ -29,13 +26,15 @@ contract RegistryInvariants {
 
     /// @dev What forge calls there, each as often as it is listed.
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[31] memory actions = [
+        bytes4[33] memory actions = [
             handler.roundNoRevert.selector,
             handler.roundNoRevert.selector,
             handler.roundNoRevert.selector,
             handler.roundNoRevert.selector,
             handler.slumpNoRevert.selector,
             handler.slumpNoRevert.selector,
+            handler.seekNoRevert.selector,
+            handler.seekNoRevert.selector,
             handler.registerNoRevert.selector,
             handler.registerNoRevert.selector,
             handler.validateNoRevert.selector,
@@ -69,8 +68,8 @@ contract RegistryInvariants {
         }
     }
 
-    /// forge-config: default.invariant.runs = 2
-    /// forge-config: default.invariant.depth = 1500
+    /// forge-config: default.invariant.runs = 4
+    /// forge-config: default.invariant.depth = 700
     /// @dev One function, since forge would play every history again for each further one.
     function invariant_historyIsSound() external view {
         handler.checkRecords();
@@ -91,6 +90,6 @@ contract RegistryInvariants {
             handler.checkRoles(i);
             handler.checkEvidence(i);
         }
-        handler.checkCoverage(FULL_RUN);
+        handler.checkCoverage();
     }
 }

@@ -1,0 +1,1 @@
+"""Invariants, symbolic proofs and static analysis of the contracts: ``make prove``."""
