@@ -40,6 +40,10 @@ class UnfitUpdate(ModelproofError):
         self.reason = reason
 
 
+class NonFiniteUpdate(UnfitUpdate):
+    """An update has NaN or infinity among its weights."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class ClientUpdate:
     """The weights that a client's training ended with."""
@@ -141,8 +145,9 @@ def check_update(base: Weights, update: ClientUpdate) -> None:
     """Check one update against the model that it started from.
 
     Raises:
-        UnfitUpdate: it is not finite, not of the base's names, shapes and dtype, or states samples
-            that cannot be.
+        NonFiniteUpdate: it has NaN or infinity, and is well-shaped up to there.
+        UnfitUpdate: it is not of the base's names, shapes and dtype, or states samples that cannot
+            be.
     """
     samples: object = update.samples
     if type(samples) is not int or not 1 <= samples <= MAX_SAMPLES:
@@ -160,7 +165,7 @@ def check_update(base: Weights, update: ClientUpdate) -> None:
                 f" {list(base[name].shape)}",
             )
         if not np.isfinite(tensor).all():
-            raise UnfitUpdate(update.client, f"has NaN or infinity in the tensor {name!r}")
+            raise NonFiniteUpdate(update.client, f"has NaN or infinity in the tensor {name!r}")
 
 
 def weighted_mean(updates: Sequence[ClientUpdate]) -> Exact:
