@@ -53,6 +53,10 @@ class Places:
         policy.needed(len(self.stores))
         self._policy: Final = policy
 
+    def check(self) -> None:
+        """See that as many stores answer as the policy asks for; raises `TooFewReplicas`."""
+        Replicas(self.stores, self._policy).check()
+
     @property
     def store(self) -> Store:
         """All of them as one, by the policy."""

@@ -18,12 +18,14 @@ from ml.errors import ModelproofError, NotVerified
 
 from .cid import Cid
 from .errors import StorageError, UnknownObject, WrongContent
-from .naming import Stored
+from .naming import Stored, name
 from .pieces import Piece
 from .spool import Spool, spooled
 from .store import Store
 
 Result = TypeVar("Result")
+
+_NOTHING: Final = name([]).cid
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,15 @@ class Replicas(Store):
         """
         done = self._each(lambda store: store.delete(cid))
         self._settle(f"delete {cid}", len(done.results), len(self.stores), done.failures)
+
+    def check(self) -> None:
+        """See that as many stores answer as the policy asks for; they are asked for nothing.
+
+        Raises:
+            TooFewReplicas: they do not.
+        """
+        done = self._each(lambda store: store.has(_NOTHING))
+        self._settle("find an answer", len(done.results), self._needed, done.failures)
 
     def names(self) -> Iterator[Cid]:
         """What at least one of the stores has.

@@ -29,7 +29,6 @@ from ml.storage.errors import NoKey, StorageError
 from ml.storage.hot_versions import HotVersions
 from ml.storage.keys import Key
 from ml.storage.model_files import ModelFiles, StoredVersion, has_digest, has_identity
-from ml.storage.naming import name
 from ml.storage.places import Places
 from ml.storage.sidecar import Payload, Sidecar
 from ml.storage.version_store import (
@@ -44,7 +43,6 @@ from .stated import stated_metadata_digest, stated_metadata_object
 METADATA_FORMAT: Final = "training-metadata"
 """What the sidecar of an object with training metadata calls its plaintext."""
 _MAX_METADATA_BYTES: Final = 16 << 20
-_NOBODYS: Final = name([]).cid
 
 Fetch = Callable[[Registered], StoredVersion]
 """Gets the files of a registered version from somewhere else."""
@@ -75,7 +73,7 @@ class Archive:
                 "what is stored is encrypted, and there is no key to encrypt for: set"
                 " ENCRYPTION_KEY, ENCRYPTION_KEY_FILE or ENCRYPTION_PASSPHRASE"
             )
-        self.places.store.has(_NOBODYS)
+        self.places.check()
 
     def keep(
         self,

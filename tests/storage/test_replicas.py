@@ -164,3 +164,16 @@ def test_quorum_larger_than_the_stores_is_refused(good: list[LocalStore]) -> Non
         Replicas(good, Policy(4))
     with pytest.raises(StorageError, match="0 replicas"):
         Replicas([], ALL)
+
+
+@pytest.mark.parametrize(("policy", "enough"), [(ALL, False), (TWO, True), (ANY, True)])
+def test_stores_that_do_not_answer_are_noticed_before_anything_is_put(
+    good: list[LocalStore], policy: Policy, enough: bool
+) -> None:
+    with IpfsStore("http://127.0.0.1:1", Patience(attempts=1)) as away:
+        replicas = Replicas([away, *good[:2]], policy, lambda _: None)
+        if enough:
+            replicas.check()
+        else:
+            with pytest.raises(TooFewReplicas, match="find an answer in 3 of 3 stores"):
+                replicas.check()

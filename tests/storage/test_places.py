@@ -1,0 +1,111 @@
+"""Places as users name them: the stores there, and their sidecars as one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ml.storage.access import add_recipient
+from ml.storage.cid import Cid
+from ml.storage.delta_chains import NamedVersion, delta_chain, described_by, needed_by
+from ml.storage.deltas import FORMAT
+from ml.storage.encrypted import put_encrypted, read_sidecar
+from ml.storage.errors import DamagedSidecar, StorageError, UnknownObject
+from ml.storage.keys import MasterKey
+from ml.storage.local_store import LocalStore
+from ml.storage.naming import name
+from ml.storage.places import Places
+from ml.storage.replicas import Policy
+from ml.storage.sidecar import Payload, Sidecar
+
+KEY, OTHER = MasterKey.generate(), MasterKey.generate()
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Places:
+    return Places([str(tmp_path / "one"), str(tmp_path / "two")])
+
+
+def put(places: Places, kind: str = "pt") -> Cid:
+    plaintext = [os.urandom(50)]
+    kept = put_encrypted(places.store, places.sidecars, plaintext, [KEY], Payload(kind))
+    return kept.stored.cid
+
+
+def damage(store: LocalStore, cid: Cid) -> None:
+    (store.root / f"{cid}.json").write_text("damaged")
+
+
+def test_sidecars_are_in_all_folders_and_read_where_they_are_right(both: Places) -> None:
+    cid, (one, two) = put(both), both.folders
+    assert one.sidecars.read(cid) == two.sidecars.read(cid)
+    damage(one, cid)
+    assert read_sidecar(both.sidecars, cid).stored.cid == cid
+    damage(two, cid)
+    with pytest.raises(DamagedSidecar):
+        both.sidecars.read(cid)
+    one.sidecars.delete(cid)
+    with pytest.raises(DamagedSidecar):
+        both.sidecars.read(cid)
+    assert set(both.sidecars.names()) == {cid}
+    both.sidecars.delete(cid)
+    with pytest.raises(UnknownObject, match=f"no sidecar of {cid} in {one}, {two}"):
+        both.sidecars.read(cid)
+
+
+def test_sidecars_are_changed_in_all_folders(both: Places) -> None:
+    cid = put(both)
+
+    def let_in(data: bytes) -> bytes:
+        return add_recipient(Sidecar.read(data, cid), [KEY], OTHER).to_json()
+
+    assert both.sidecars.update(cid, let_in)
+    assert not both.sidecars.update(cid, let_in)
+    for folder in both.folders:
+        assert len(read_sidecar(folder.sidecars, cid).recipients) == 2
+
+
+def test_policy_has_to_fit_the_places(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="2 replicas are asked for, and there are 1 stores"):
+        Places([str(tmp_path)], Policy.parse("2"))
+    with pytest.raises(StorageError, match="an IPFS node keeps no sidecars"):
+        Places(["ipfs:http://127.0.0.1:5001"])
+
+
+# --- What a lost object takes with it -------------------------------------------------------------
+
+
+def test_version_needs_the_objects_down_to_a_whole_one(both: Places) -> None:
+    objects = [put(both, kind) for kind in ("pt", FORMAT, FORMAT, "pt", FORMAT)]
+    line: list[NamedVersion] = []
+    for number, cid in enumerate(objects):
+        line.append(NamedVersion(f"v{number}", cid.digest, None, line[-1] if line else None))
+    describe = described_by([folder.sidecars for folder in both.folders])
+    assert [each.name for each in delta_chain(line[2], describe)] == ["v2", "v1", "v0"]
+    needed = needed_by(line, describe)
+    assert [needed[cid.digest] for cid in objects] == [
+        ["v0", "v1", "v2"],
+        ["v1", "v2"],
+        ["v2"],
+        ["v3", "v4"],
+        ["v4"],
+    ]
+
+
+def test_damaged_sidecar_ends_what_is_known_of_a_chain(both: Places) -> None:
+    whole, delta = put(both), put(both, FORMAT)
+    first = NamedVersion("v1", whole.digest)
+    second = NamedVersion("v2", delta.digest, None, first)
+    for folder in both.folders:
+        damage(folder, delta)
+    describe = described_by([folder.sidecars for folder in both.folders])
+    assert delta_chain(second, describe) == [second]
+
+
+def test_version_without_an_object_needs_its_metadata_alone(both: Places) -> None:
+    metadata = name([b"{}"]).cid
+    version = NamedVersion("v1", None, metadata)
+    assert version.digests == [metadata.digest]
+    assert needed_by([version], described_by([])) == {metadata.digest: ["v1"]}
