@@ -218,7 +218,7 @@ def main() -> None:
     """Measure, write the results and print them."""
     base = Path(tempfile.gettempdir()) / "modelproof-benchmark"
     base.mkdir(exist_ok=True)
-    peer = processes.install_peer(base / "model_signing")
+    peer = processes.install_peer(base / "model_signing-1.1.1", ROOT / processes.PEER_LOCK)
     folder = Path(tempfile.mkdtemp(dir=base))
     try:
         bench = Bench(folder, peer)
@@ -231,7 +231,7 @@ def main() -> None:
             **machine.describe(),
             "bytes": bench.models.nbytes,
             "weights": bench.weights,
-            "peer": processes.PEER[0],
+            "peer": processes.PEER,
             "rounds": ROUNDS,
             "load_average": round(os.getloadavg()[0], 1),  # others' work costs us caches and clock
         }

@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 
 from benchmarks.artifacts import launch
 
-PEER: Final = ("model_signing==1.1.1", "pyopenssl")
+PEER: Final = "model_signing 1.1.1"
+PEER_LOCK: Final = Path("tests/artifact/model_signing_peer/requirements.lock")
+"""The packages of the peer, as the tests have them."""
 
 
 class Cost(NamedTuple):
@@ -66,10 +68,11 @@ def environment(folder: Path) -> dict[str, str]:
     return {**variables, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 
-def install_peer(folder: Path) -> Path:
+def install_peer(folder: Path, lock: Path) -> Path:
     """Install OpenSSF Model Signing in a virtual environment of its own; returns its ``bin``."""
     if not (folder / "bin" / "model_signing").exists():
-        print("Installing model_signing …", file=sys.stderr)
+        print(f"Installing {PEER} …", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PEER], check=True)
+        pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps")
+        subprocess.run([*pip, "--require-hashes", "--requirement", lock], check=True)
     return folder / "bin"

@@ -150,7 +150,7 @@ def _in_order(leaves: Sequence[bytes]) -> bytes:
     import numpy as np
 
     words = np.frombuffer(b"".join(leaves), ">u8").reshape(len(leaves), -1)
-    ordered = words[np.argsort(words[:, 0].astype(np.uint64))]
+    ordered = words.take(np.argsort(words[:, 0].astype(np.uint64)), axis=0)
     if (ordered[1:, 0] == ordered[:-1, 0]).any():  # their first eight bytes do not tell them apart
         return b"".join(sorted(leaves))
     return ordered.tobytes()
