@@ -43,6 +43,7 @@ def _store_option(
 
 
 places_option = _store_option("objects")
+stores_option = _store_option(more="  Without, none is looked at.")
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,13 @@ class EventIndex:
             finality: after how many blocks a block stays
         """
         self.database = database
+        self._source = source
         self._follower = Follower(database, source, contracts, finality)
         self._finality = finality
+
+    def __str__(self) -> str:
+        """Return where it is."""
+        return str(self.database)
 
     @property
     def contracts(self) -> Mapping[bytes, Followed]:
@@ -91,6 +96,16 @@ class EventIndex:
         """
         self.database.remake()
         return self.update()
+
+    def close(self) -> None:
+        """Close its database."""
+        self.database.close()
+
+    def beside(self) -> EventIndex:
+        """Another index of the same, empty and in memory."""
+        chain = self.database.chain
+        contracts = list(self.contracts.values())
+        return EventIndex(Database(IN_MEMORY, chain), self._source, contracts, self._finality)
 
     def search(self, address: str, topics: Topics) -> tuple[list[Event], Header]:
         """The events of a contract that match a filter, oldest first, and as of which block.
