@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,16 +25,18 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.artifacts import inside, model_set, processes
 from benchmarks.artifacts.model_set import ModelSet
+from benchmarks.gas import report
+from benchmarks.gas.report import Sheet
 from ml.artifact import read_manifest
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "artifacts.json"
 ROOT: Final = Path(__file__).parents[2]
+DOCUMENT: Final = ROOT / "docs" / "artifacts.md"
+TARGET: Final = "bench-artifacts"
 ROUNDS: Final = 7
 SMALL_ROUNDS: Final = 20
 INSIDE_ROUNDS: Final = 5
@@ -191,27 +193,29 @@ def _meets(value: float, aim: str) -> bool:
     return value >= float(limit) if sign == "≥" else value <= float(limit)
 
 
-def tables(results: Mapping[str, Any]) -> Iterator[Table]:
-    """The results as people read them."""
-    commands = Table("whole command", title="1 GiB and 2 MB, best of the rounds")
-    for heading in ("wall s", "CPU s", "peak MB"):
-        commands.add_column(heading, justify="right")
-    for name, cost in {**results["whole"], **results["small"]}.items():
-        figures = f"{cost['wall_s']:.3f}", f"{cost['cpu_s']:.3f}", f"{cost['peak_mb']:.0f}"
-        commands.add_row(name, *figures)
-    yield commands
-    parts = Table("without starting", title="Work of one process")
-    for heading in ("wall s", "CPU s"):
-        parts.add_column(heading, justify="right")
-    for name, cost in results["inside"].items():
-        parts.add_row(name, f"{cost['wall_s']:.3f}", f"{cost['cpu_s']:.3f}")
-    yield parts
-    aims = Table("aim", title="What was aimed at")
-    for heading in ("is", "aim", ""):
-        aims.add_column(heading, justify="right")
-    for name, (value, aim, met) in ratios(results).items():
-        aims.add_row(name, f"{value:.2f}", aim, "met" if met else "missed")
-    yield aims
+def costs(results: Mapping[str, Any]) -> Sheet:
+    """What was measured."""
+    rows = [("1 GiB in 400 tensors, whole commands", "", "", "")]
+    rows += [(name, *_figures(cost)) for name, cost in results["whole"].items()]
+    rows += [("2 MB in 64 tensors, whole commands", "", "", "")]
+    rows += [(name, *_figures(cost)) for name, cost in results["small"].items()]
+    rows += [("1 GiB, the work of one process without its start", "", "", "")]
+    rows += [(name, *_figures(cost)) for name, cost in results["inside"].items()]
+    return Sheet("Best of the rounds", ("", "wall s", "CPU s", "peak MB"), rows)
+
+
+def _figures(cost: Mapping[str, float]) -> tuple[str, str, str]:
+    peak = f"{cost['peak_mb']:.0f}" if "peak_mb" in cost else "-"
+    return f"{cost['wall_s']:.3f}", f"{cost['cpu_s']:.3f}", peak
+
+
+def aims(results: Mapping[str, Any]) -> Sheet:
+    """What was aimed at, and what became of it."""
+    rows = [
+        (name, f"{value:.2f}", aim, "met" if met else "missed")
+        for name, (value, aim, met) in ratios(results).items()
+    ]
+    return Sheet("What was aimed at", ("", "is", "aim", "met"), rows, texts=(0, 3))
 
 
 def main() -> None:
@@ -244,10 +248,10 @@ def main() -> None:
     results["machine"] = conditions
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    console = Console()
-    for table in tables(results):
-        console.print(table)
-    console.print(f"Written to {RESULTS}.", soft_wrap=True)
+    for target, sheet in ((TARGET, costs(results)), (f"{TARGET}, aims", aims(results))):
+        sheet.print()
+        report.document(target, sheet, DOCUMENT)
+    print(f"Written to {RESULTS} and {DOCUMENT}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How measured tables are shown: on a console, and in ``docs/gas.md``, which holds them too."""
+"""How measured tables are shown: on a console, and in a document that holds them too."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Sheet:
         return "\n".join([f"| {' | '.join(self.headings)} |", f"|{'|'.join(rules)}|", *lines, ""])
 
 
-def documented(target: str) -> str:
-    """What the document says that a target of make measured."""
-    return DOCUMENT.read_text().partition(BEGIN.format(target))[2].partition(END)[0]
+def documented(target: str, path: Path = DOCUMENT) -> str:
+    """What a document says that a target of make measured."""
+    return path.read_text().partition(BEGIN.format(target))[2].partition(END)[0]
 
 
-def document(target: str, sheet: Sheet) -> None:
-    """Put into the document what a target of make measured."""
-    before, begin, rest = DOCUMENT.read_text().partition(BEGIN.format(target))
+def document(target: str, sheet: Sheet, path: Path = DOCUMENT) -> None:
+    """Put into a document what a target of make measured."""
+    before, begin, rest = path.read_text().partition(BEGIN.format(target))
     _, end, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{begin}{sheet.as_markdown()}{end}{after}")
+    path.write_text(f"{before}{begin}{sheet.as_markdown()}{end}{after}")
