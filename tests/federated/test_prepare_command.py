@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApeRun]:
         "APE_DATA_FOLDER": str(tmp_path_factory.mktemp("ape")),
         "SOURCE_DATE_EPOCH": "1769860800",
     }
-    with shell({**os.environ, **ours}, tmp_path_factory.mktemp("output")) as run:
+    with shell({**os.environ, **ours}) as run:
         yield run
 
 
