@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,8 @@ from scripts._cli import Ui
 from scripts._stores import open_places, places_option
 
 if TYPE_CHECKING:
-    from ml.storage.cid import Cid
     from ml.storage.keys import Key, Passphrase
     from ml.storage.sidecar import Sidecar
-    from ml.storage.store import Sidecars
 
 
 @dataclass(frozen=True)
@@ -42,27 +40,20 @@ class Choice:
         return keys or keys_in_environment(os.environ)
 
     def change(self, ui: Ui, change: Callable[[Sidecar], Sidecar]) -> None:
-        """Change the sidecars in all folders, print how it went, and fail if one stays as it was.
-
-        An object that is in some of the folders only is changed there.
-        """
+        """Change the sidecars in all folders, print how it went, and fail if one was refused."""
         from ml.errors import ModelproofError
         from ml.storage.cid import Cid
-        from ml.storage.rewrapping import failure, rewrap
+        from ml.storage.rewrapping import failure, rewrap_in_all
 
         if bool(self.cids) is self.every:
             raise ModelproofError("name the objects by their CIDs, or say --all.")
         opened = open_places(self.places)
-        there = {cid for folder in opened.folders for cid in folder.sidecars.names()}
-        if not (there or self.cids):
-            where = ", ".join(f"{folder}/" for folder in opened.folders)
+        folders = [folder.sidecars for folder in opened.folders]
+        cids = None if self.every else [Cid.parse(text) for text in self.cids]
+        done = list(rewrap_in_all(folders, cids, change))
+        if not done:
+            where = ", ".join(f"{folder}/" for folder in folders)
             raise ModelproofError(f"no object in {where} has a sidecar: name another --store.")
-        cids = sorted(there, key=str) if self.every else [Cid.parse(text) for text in self.cids]
-        done = [
-            (folder, one)
-            for folder in opened.folders
-            for one in rewrap(folder.sidecars, _found(folder.sidecars, cids, there), change)
-        ]
         ui.table(["object", "in", ""], [(one.cid, folder, one.outcome) for folder, one in done])
         listed = [
             {"cid": str(one.cid), "store": str(folder), "outcome": one.outcome}
@@ -100,12 +91,6 @@ def chosen(function: Callable[..., None]) -> Callable[..., None]:
         function(ui, choice=Choice(cids, every, files, passphrase, places), **parameters)
 
     return run
-
-
-def _found(sidecars: Sidecars, cids: Iterable[Cid], anywhere: Collection[Cid]) -> list[Cid]:
-    """Those of the objects that have a sidecar here; one that has none anywhere is missed here."""
-    here = set(sidecars.names())
-    return [cid for cid in cids if cid in here or cid not in anywhere]
 
 
 def new_passphrase() -> Passphrase:

@@ -101,10 +101,13 @@ def cli(
                 parent=begun.parent.classifier if begun.parent else None,
                 progress=progress,
             )
-        stored, receipt = versions.register_trained(
+        done = versions.register_trained(
             registry, named, files, begun, trained, archive=archive, sender=trainer
         )
-        ui.say(f"v{number} is registered in block {receipt.block}: {stored.artifact}")
+        file = done.stored.artifact
+        ui.say(f"v{number} is registered in block {done.receipt.block}: {file}")
+        if done.object:
+            ui.say(f"Its object is {done.object}.")
         sentence = None
         quorum = registry.model(named.id).policy.quorum
         if quorum > 1:
@@ -120,4 +123,6 @@ def cli(
                 registry, named, files, waiting, samples, sender=judge
             ).sentence
             ui.say(sentence)
-        show_version(ui, registry, named, number, {"file": stored.artifact, "sentence": sentence})
+        named_object = str(done.object) if done.object else None
+        more = {"file": file, "object": named_object, "sentence": sentence}
+        show_version(ui, registry, named, number, more)

@@ -46,6 +46,21 @@ def rewrap(
             yield Rewrapped(cid, changed=False, refusal=error)
 
 
+def rewrap_in_all(
+    folders: Sequence[Sidecars], cids: Sequence[Cid] | None, change: Callable[[Sidecar], Sidecar]
+) -> Iterator[tuple[Sidecars, Rewrapped]]:
+    """Change the sidecars of some objects, or of all that there are, in each folder that has one.
+
+    What no folder has is refused in each.
+    """
+    here = {folder: set(folder.names()) for folder in folders}
+    anywhere = set().union(*here.values())
+    for folder, names in here.items():
+        chosen = sorted(names, key=str) if cids is None else cids
+        for one in rewrap(folder, [c for c in chosen if c in names or c not in anywhere], change):
+            yield folder, one
+
+
 def failure(done: Sequence[Rewrapped], data: dict[str, object]) -> ModelproofError | None:
     """One error for all that were refused, or None; ``data`` is for programs.
 

@@ -21,6 +21,7 @@ from ml.chain.registry import ModelRegistry
 from ml.chain.types import ModelKind
 from ml.chain.verification import Identified, Requirement
 from ml.errors import ModelproofError, NotVerified
+from ml.storage.cid import Cid
 from ml.storage.model_files import ModelFiles, StoredVersion
 from ml.storage.version_store import KeptVersion
 
@@ -195,6 +196,15 @@ def start(
     return Start(turn, loaded, f"v{version} of {source.name}")
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredHere:
+    """A version that was trained here and is registered: its files, and its object if any."""
+
+    stored: StoredVersion
+    object: Cid | None
+    receipt: Receipt
+
+
 def register_trained(
     registry: ModelRegistry,
     model: NamedModel,
@@ -204,7 +214,7 @@ def register_trained(
     *,
     archive: Archive | None = None,
     sender: AccountAPI,
-) -> tuple[StoredVersion, Receipt]:
+) -> RegisteredHere:
     """Save a trained model as the version of the turn that it was trained in, and register it.
 
     The files are written first, and stored: a crash leaves files that no version names, never a
@@ -231,6 +241,7 @@ def register_trained(
     stored = files.place(model.name, turn.version, trained.weights, trained.classifier.suffix)
     checkpoint.save(trained, stored.artifact)
     files.keep_manifest(stored, trained.manifest)
+    kept = None
     if archive:
         version = KeptVersion(stored.artifact, trained.manifest)
         kept = archive.keep(registry, model, turn, version, files).stored
@@ -238,7 +249,7 @@ def register_trained(
         text = archive.keep_metadata(trained.metadata.to_json())
         metadata = trained.metadata.summary(str(text))
     receipt = register(registry, model, turn, trained.weights, metadata, sender=sender)
-    return stored, receipt
+    return RegisteredHere(stored, kept.cid if kept else None, receipt)
 
 
 @dataclass(frozen=True, slots=True)
