@@ -5,6 +5,8 @@ BIN := .venv/bin
 PYTHON ?= $(shell test -x $(BIN)/python && echo $(BIN)/python || echo python3)
 PORT ?= 8545
 TESTS ?=
+# One more than there are cores, since tests wait for nodes.
+WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 NODES ?=
 MUTANTS ?=
 # The folders whose types are checked; which of them there are.
@@ -32,7 +34,7 @@ demo: setup ## the whole story on MNIST, on a chain of its own, in under two min
 
 test: lint ## lint, then every test; TESTS="-k name" or a path narrows it
 	@$(MAKE) --no-print-directory .build/__local__.json
-	$(BIN)/ape test -n 2 $(TESTS)
+	$(BIN)/ape test -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # The nodes that only this needs. npm writes this file last.
 OTHER_NODES := tools/conformance/node_modules/.package-lock.json

@@ -118,7 +118,7 @@ def run(chosen: list[tuple[str, Mutant]], code: Sources, jobs: int) -> list[Trie
         workspaces = queue.Queue[Workspace]()
         for _ in range(jobs):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mutation-"))
-            workspaces.put(Workspace(Path(folder)))
+            workspaces.put(stack.enter_context(Workspace(Path(folder))))
         first = workspaces.get()
         check_that_all_pass(code, first, list(dict.fromkeys(file for file, _ in chosen)))
         workspaces.put(first)

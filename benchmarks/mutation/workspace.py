@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
+
+from tools.warm_ape import FOR_TESTS, WarmApe
 
 ROOT: Final = Path(__file__).parents[2]
 CONTRACTS: Final = "contracts"
 ARTIFACTS: Final = ".build/__local__.json"
-TIMEOUT_S: Final = 600
+TIMEOUT_S: Final = 3_600  # a busy machine must not pass for a killed mutant
 # The legacy pipeline compiles in half the time; few runs keep the registry under the size limit.
 SETTINGS: Final = {
     "remappings": ["@openzeppelin/contracts=node_modules/@openzeppelin/contracts"],
@@ -75,7 +79,7 @@ def compile_contracts(code: Sources, wanted: Mapping[str, str]) -> dict[str, dic
 
 
 class Workspace:
-    """The copy, in a folder of its own.
+    """The copy, in a folder of its own; a context manager, which ends its process.
 
     Its sources stay as they are, so that Ape sees no reason to compile them.
     """
@@ -89,6 +93,13 @@ class Workspace:
         for name in _FILES:
             shutil.copy(ROOT / name, folder)
         self._artifacts = json.loads((folder / ARTIFACTS).read_bytes())
+        self._ape = WarmApe(folder, os.environ, FOR_TESTS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ape.__exit__(None, None, None)
 
     def install(self, compiled: Mapping[str, dict[str, Any]]) -> None:
         """Put compiled contracts in place of the project's."""
@@ -100,23 +111,10 @@ class Workspace:
 
     def failing_test(self, tests: Sequence[str]) -> str | None:
         """The first test that fails, None if all pass."""
-        command = [str(ROOT / ".venv/bin/ape"), "test", "-x", "-q", "-p", "no:cacheprovider"]
-        command += [
-            "--no-header",
-            "--tb=no",
-            "-rfE",
-            *(f"tests/contracts/{name}" for name in tests),
-        ]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self.folder,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+        options = ("-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-rfE")
+        files = (f"tests/contracts/{name}" for name in tests)
+        done = self._ape.run(["test", *options, *files], TIMEOUT_S)
+        if done.returncode == -signal.SIGALRM:
             return f"none ended within {TIMEOUT_S} s"
         if done.returncode == 0:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 from ml.chain.anvil import AnvilNode
 
 from .shell import ApeRun, shell
+
+SETTING = re.compile(r"MODELPROOF_|ENCRYPTION_|\w+_RPC_URL$")
+"""Variables by which whoever runs the tests may have set up commands of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def environment(
 ) -> dict[str, str]:
     """The variables by which a user's commands find the node, and the folders to write to."""
     return {
-        **{name: value for name, value in os.environ.items() if not name.endswith("_RPC_URL")},
+        **{name: value for name, value in os.environ.items() if not SETTING.match(name)},
         "DEV_RPC_URL": node.url,
         "MODELPROOF_DEPLOYMENTS": str(home / "deployments"),
         "MODELPROOF_INDEX": str(tmp_path_factory.mktemp("index")),
@@ -46,5 +50,5 @@ def environment(
 def ape_run(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApeRun]:
-    with shell(environment, tmp_path_factory.mktemp("output")) as run:
+    with shell(environment) as run:
         yield run

@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApeRun]:
         "ENCRYPTION_KEY": MASTER.to_base64(),
         "APE_DATA_FOLDER": str(tmp_path_factory.mktemp("ape")),
     }
-    with shell({**os.environ, **ours}, tmp_path_factory.mktemp("output")) as run:
+    with shell({**os.environ, **ours}) as run:
         yield run
 
 

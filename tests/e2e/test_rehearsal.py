@@ -52,7 +52,7 @@ def test_runbook_works_on_a_chain_with_sepolias_id_blocks_and_confirmations(
     keystore(tmp_path / "home")
     with (
         AnvilNode("--chain-id", "11155111", "--block-time", "1") as node,
-        shell(environment(tmp_path, node), tmp_path) as ape_run,
+        shell(environment(tmp_path, node)) as ape_run,
     ):
 
         def run(*arguments: str, exit_code: int = 0) -> Any:

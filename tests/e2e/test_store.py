@@ -35,7 +35,7 @@ NOBODY_NEEDS = b"the weights of a model that was never registered"
 def run(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApeRun]:
     """``ape run`` with the master key in the environment, on a chain with the contracts."""
     ours = {"ENCRYPTION_KEY": MASTER.to_base64()}
-    with shell({**environment, **ours}, tmp_path_factory.mktemp("output")) as run:
+    with shell({**environment, **ours}) as run:
         assert run("deploy").returncode == 0
         yield run
 

@@ -64,7 +64,7 @@ def workplace(tmp_path: Path) -> Iterator[Workplace]:
         "MODELPROOF_OUTBOX": str(tmp_path / "outbox"),
         "MODELPROOF_INDEX": str(tmp_path / "index"),
     }
-    with shell(environment, tmp_path) as ape_run:
+    with shell(environment) as ape_run:
         place = Workplace(tmp_path, port, ape_run)
         place.start()
         yield place

@@ -1,9 +1,4 @@
-"""`ape` with its modules imported: every command is a process forked from this one.
-
-Importing Ape takes longer than most commands, and hundreds of them are tested. What a command reads
-(arguments, variables, configuration, keystore, chain) is read after the fork, as ever. Commands of
-which the start itself is tested, or which train, are started cold.
-"""
+"""The process that becomes commands: a line of JSON in, an exit code out."""
 
 from __future__ import annotations
 
@@ -14,12 +9,14 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-MODULES = (
+MODULES: Final = (
+    "IPython.terminal.embed",
     "ape._cli",
+    "ape.managers.chain",
     "ape_accounts",
-    "ape_ethereum",
+    "ape_ethereum.provider",
     "ape_foundry.provider",
     "ape_node.provider",
     "ape_run._cli",
@@ -29,6 +26,10 @@ MODULES = (
     "ml.chain.history",
     "ml.chain.publishing",
     "ml.chain.session",
+    "ml.training.predict",
+    "ml.training.sklearn_model",
+    "ml.training.torch_model",
+    "ml.training.train",
     "web3.main",
 )
 
@@ -65,7 +66,7 @@ def become(command: dict[str, Any]) -> NoReturn:
 
 def main() -> None:
     """Take one command a line from standard input; answer each with its exit code."""
-    for name in MODULES:
+    for name in (*MODULES, *sys.argv[1:]):
         importlib.import_module(name)
     for line in sys.stdin:
         command = json.loads(line)

@@ -1,0 +1,1 @@
+"""Set-up, other EVM nodes, proofs, and commands that start quickly."""
