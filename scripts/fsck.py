@@ -43,10 +43,9 @@ def cli(ui: Ui, places: tuple[str, ...], place: str | None) -> None:
                 [[one.place, one.what, one.which, one.why] for one in found],
             )
             first = found[0]
+            count = f"{len(found)} disagreements, first" if len(found) > 1 else "1 disagreement"
             raise NotVerified(
-                f"{len(found)} disagreements: {first.what} in the {first.place}, {first.which}"
-                + (" first." if len(found) > 1 else "."),
-                data=data,
+                f"{count}: {first.what} in the {first.place}, {first.which}.", data=data
             )
         without = [] if places else [Place.STORE]
         ui.say(f"{', '.join(p for p in Place if p not in without)}: no disagreement.", "green")

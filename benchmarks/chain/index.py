@@ -34,10 +34,10 @@ from ml.chain import events, history
 from ml.chain.index.blocks import BlockSource
 from ml.chain.index.database import ChainName, Database, place_for
 from ml.chain.index.event_index import EventIndex, followed
-from ml.chain.index.following import DEFAULT_FINALITY
 from ml.chain.index.queries import Search
 from ml.chain.index.reading import IndexedRegistry
 from ml.chain.log_records import RecordKind
+from ml.chain.outbox.settings import FINAL_DEPTH
 from ml.chain.policy import PRESETS
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.records import Role
@@ -132,7 +132,7 @@ def _figures(grown: LongChain, database: Database) -> Figures:
     registry, model = grown.registry, grown.line.id
     source = BlockSource(networks.provider)
     contracts = [followed(registry), followed(grown.log)]
-    index = EventIndex(database, source, contracts, DEFAULT_FINALITY)
+    index = EventIndex(database, source, contracts, FINAL_DEPTH)
     latest = grown.line.latest
     made = _seconds(index.update)
     indexed = IndexedRegistry(registry, index)

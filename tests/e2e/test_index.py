@@ -92,7 +92,7 @@ def test_fsck_ends_with_0_where_all_agrees_and_with_1_where_something_does_not(
     (one,) = found["disagreements"]
     assert (one["place"], one["what"]) == ("index", "wrong row")
     shown = ape_run("fsck")
-    assert "1 disagreements: wrong row in the index, versions:" in shown.stderr
+    assert "1 disagreement: wrong row in the index, versions:" in shown.stderr
     assert one["which"] in shown.stdout
     told(ape_run, "index", "rebuild")
     assert told(ape_run, "fsck") == {"disagreements": []}

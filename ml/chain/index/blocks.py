@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ape.exceptions import ApeException, ProviderError
-from requests.exceptions import RequestException, Timeout
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import RequestException
 from web3.providers.rpc import HTTPProvider
 
 from ml.errors import ModelproofError, NotVerified
@@ -90,7 +91,9 @@ class BlockSource:
         }
         try:
             answer = self._ask("eth_getLogs", query)
-        except (ProviderError, Timeout) as error:
+        except RequestsConnectionError:
+            raise  # there is no node: fewer blocks would not help
+        except (ProviderError, RequestException) as error:
             if first < last:
                 return None
             raise ModelproofError(

@@ -21,10 +21,9 @@ from ml.chain.index import tables
 from ml.chain.index.blocks import BlockSource, Header, Log, Moved, hash_bytes
 from ml.chain.index.database import Database
 from ml.chain.index.rows import Followed, Rows, rows_of
+from ml.chain.outbox.settings import FINAL_DEPTH
 from ml.errors import ModelproofError, NotVerified
 
-DEFAULT_FINALITY: Final = 64
-"""Blocks: two epochs of Ethereum's consensus, after which a block is final."""
 _FINALITY: Final = {"base:sepolia": 600}
 """Blocks; on an L2 as many as it makes until those of L1 are final, roughly."""
 _MOST_READINGS: Final = 5
@@ -40,7 +39,7 @@ def finality_depth(network: str) -> int:
     Args:
         network: as Ape writes it, ``ecosystem:network:provider``
     """
-    return _FINALITY.get(network.rpartition(":")[0], DEFAULT_FINALITY)
+    return _FINALITY.get(network.rpartition(":")[0], FINAL_DEPTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Follower:
         database: Database,
         source: BlockSource,
         contracts: Sequence[Followed],
-        finality: int = DEFAULT_FINALITY,
+        finality: int = FINAL_DEPTH,
     ) -> None:
         """Prepare; nothing is read.
 
