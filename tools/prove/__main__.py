@@ -130,8 +130,8 @@ def run(name: str, command: list[str], *, must_succeed: bool = True, **variables
                 env=environment,
                 timeout=TIMEOUT_S,
             )
-    except FileNotFoundError:
-        raise ToolError(f"{command[0]} is not installed: run `make prove`.") from None
+    except FileNotFoundError as error:
+        raise ToolError(f"{error.filename} is not there: run `make prove`.") from None
     except subprocess.TimeoutExpired:
         raise ToolError(f"{command[0]} took more than {TIMEOUT_S} s.") from None
     if must_succeed and done.returncode != 0:

@@ -57,9 +57,10 @@ abstract contract RefusalHandler is OutcomeHandler {
         bytes32 signedModel = line.id;
         uint64 deadline = uint64(block.timestamp);
         Signature[] memory signatures = new Signature[](quorum);
-        uint256 fault = (seed >> 8) % 5;
+        uint256 fault = (seed >> 8) % 6;
         if (fault == 0) signedModel = lines[(lineSeed % lines.length + 1) % lines.length].id; // another model's
         if (fault == 1) ++evaluation.version; // another version's
+        if (fault == 5) _replaceOne(able, quorum, clients[0]); // no validator
         for (uint256 i = 0; i < quorum; ++i) {
             signatures[i] = _signEvaluation(able[i], signedModel, evaluation, METRICS, deadline);
         }
@@ -81,6 +82,13 @@ abstract contract RefusalHandler is OutcomeHandler {
             "a forged quorum was refused for another reason"
         );
         ++times["Forged quorum refused"];
+    }
+
+    /// @dev One of the first `count`, so that these stay in ascending order.
+    function _replaceOne(address[] memory accounts, uint256 count, address by) private pure {
+        uint256 i = 0;
+        while (i < count - 1 && accounts[i] < by) ++i;
+        accounts[i] = by;
     }
 
     /// @dev And has the validators that it takes.
