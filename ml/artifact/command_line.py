@@ -26,7 +26,8 @@ _INTERRUPTED: Final = 130
 _WIDTH: Final = 100
 _EPILOG: Final = """\
 A MODEL is a safetensors file, a torch checkpoint, the index of one in shards, a folder with one of
-these, or any other file. Where a manifest will do, it is known by its name, which ends in .json.
+these, the archive of such a folder, or any other file. Where a manifest will do, it is known by its
+name, which ends in .json.
 
 examples:
   python -m ml.artifact identify model.safetensors

@@ -90,7 +90,7 @@ class FileReader:
             try:
                 count = os.preadv(self._descriptor, [target[filled:]], self._start + start + filled)
             except OSError as error:
-                raise _unreadable(self.path, error) from error
+                raise unreadable(self.path, error) from error
             if count == 0:
                 self.check_size()
                 raise FileChanged(self.path, self.size, start + filled)
@@ -154,7 +154,7 @@ def _open_regular(path: FilePath, *, follow_link: bool) -> int:
                 f"{quoted_path(path)} is a link, and what a model says of its own files leads"
                 " nowhere else; copy the model with its links followed (cp -rL)"
             ) from None
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except ValueError as error:  # a NUL in the path
         raise UnreadableFile(f"cannot read {quoted_path(path)}: {error}") from error
     mode = os.fstat(descriptor).st_mode
@@ -166,7 +166,8 @@ def _open_regular(path: FilePath, *, follow_link: bool) -> int:
     raise UnreadableFile(f"{quoted_path(path)} is not a regular file; copy it to one first")
 
 
-def _unreadable(path: FilePath, error: OSError) -> UnreadableFile:
+def unreadable(path: FilePath, error: OSError) -> UnreadableFile:
+    """What the system has against reading a file, as a sentence."""
     reason = error.strerror or type(error).__name__
     return UnreadableFile(
         f"cannot read {quoted_path(path)}: {reason}; check the path and its permissions"

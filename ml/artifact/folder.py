@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from . import sharded
 from .entries import check_path
 from .errors import AmbiguousModel, UnreadableFile, quoted, quoted_path
-from .file_reader import FilePath, FileReader
+from .file_reader import FilePath, FileReader, unreadable
 from .formats import format_of
 from .safetensors import SUFFIX
 from .spans import ModelFile
@@ -132,13 +132,19 @@ def _walk(root: str, is_left_out: Callable[[str], bool], follow_links: bool) -> 
                 folders.append(f"{path}/")
             elif entry.is_file(follow_symlinks=follow_links):
                 check_path(path)
-                size = entry.stat(follow_symlinks=follow_links).st_size
-                yield ModelFile(path, entry.path, size)
+                yield ModelFile(path, entry.path, _size(entry, follow_links))
             else:
                 raise UnreadableFile(
                     f"{quoted_path(entry.path)} is neither a file nor a folder; copy what it stands"
                     " for into its place (cp -rL), or leave it out"
                 )
+
+
+def _size(entry: os.DirEntry[str], follow_links: bool) -> int:
+    try:
+        return entry.stat(follow_symlinks=follow_links).st_size
+    except OSError as error:  # it was there a moment ago
+        raise unreadable(entry.path, error) from error
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -215,14 +215,18 @@ class _Opening:
         if sharded.is_index(path):
             return self.shards(path, sharded.read_index(path))
         layout = self.file(path, follow_link=True)
-        return self.archive(layout) if layout.format == "opaque" else layout
+        if layout.format != "opaque":
+            return layout
+        archive = self.archive()
+        if archive is None:
+            self._refuse_key(path)
+        return archive or layout
 
     def file(self, path: FilePath, *, follow_link: bool) -> Layout:
         reader = self._open(path, follow_link=follow_link)
         file_format = format_of(reader)
         if file_format is not None:
             return Layout(file_format.NAME, file_format.read_spans(reader, 0, self._key))
-        self._refuse_key(path)
         return Layout("opaque", (), [ModelFile(OPAQUE_PATH, path, reader.size)])
 
     def shards(
@@ -245,13 +249,13 @@ class _Opening:
 
         return self._divided(path, read_folder(os.fspath(path), ignore, tensors))
 
-    def archive(self, opaque: Layout) -> Layout:
-        """The folder in an archive; any other file stays as opaque as it is."""
+    def archive(self) -> Layout | None:
+        """The folder in the one file that was opened, if that is an archive of one."""
         from . import folder, folder_archive
 
         (reader,) = self.readers
         if not folder_archive.looks_like(reader.read(0, min(reader.size, folder_archive.BLOCK))):
-            return opaque
+            return None
         files = folder_archive.read_files(reader)
         self.readers.remove(reader)  # each file in it has a reader of its own
         reader.close()

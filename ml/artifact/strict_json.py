@@ -17,7 +17,7 @@ MAX_DEPTH: Final = 8
 
 _HARMLESS_BRACKETS: Final = 200
 _HARMLESS_VALUES: Final = 1_000_000
-_LEAST_BYTES: Final = 12
+_BYTES_PER_VALUE: Final = 12
 _ALL_BUT_BRACKETS_AND_QUOTES: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
 
@@ -117,7 +117,7 @@ def _check_brackets(data: bytes) -> None:
     # What is left is too deep or unmatched; a little of it is for the parser to point out.
     if len(brackets) > _HARMLESS_BRACKETS:
         raise StrictJsonError("its JSON is nested too deeply")
-    if values > max(_HARMLESS_VALUES, size // _LEAST_BYTES):
+    if values > max(_HARMLESS_VALUES, size // _BYTES_PER_VALUE):
         raise StrictJsonError("its JSON has too many lists or objects for its size")
 
 

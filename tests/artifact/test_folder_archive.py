@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ml.artifact import (
     AmbiguousModel,
@@ -263,3 +264,15 @@ def test_archive_may_be_named_by_a_link(packed: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(packed)
     assert read_manifest(link) == read_manifest(packed)
+
+
+def test_key_chooses_in_the_checkpoint_of_an_archive(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    state = {name: torch.arange(3) + number for number, name in enumerate("ab")}
+    torch.save({name: {"w": value} for name, value in state.items()}, folder / "model.pt")
+    path = tmp_path / "m.tar"
+    pack(folder, path)
+    with pytest.raises(AmbiguousModel, match="has the state dicts 'a', 'b'; say which"):
+        read_manifest(path)
+    for key in state:
+        assert read_manifest(path, key=key) == read_manifest(folder, key=key)
