@@ -13,7 +13,7 @@ MUTANTS ?=
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts clean
+.PHONY: help setup demo test prove conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -35,6 +35,17 @@ demo: setup ## the whole story on MNIST, on a chain of its own, in under two min
 test: lint ## lint, then every test; TESTS="-k name" or a path narrows it
 	@$(MAKE) --no-print-directory .build/__local__.json
 	$(BIN)/ape test -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# The provers, apart from .venv: slither and Ape ask for different versions of web3.
+PROVERS := .venv-prove/.installed
+$(PROVERS): tools/prove/requirements.lock
+	@$(BIN)/python -m venv --clear .venv-prove
+	@.venv-prove/bin/python -m pip install -qq --no-input --disable-pip-version-check --no-compile \
+		--no-deps --require-hashes -r $<
+	@touch $@
+
+prove: setup $(PROVERS) ## invariants, symbolic proofs and static analysis of the contracts
+	@$(BIN)/python -m tools.prove
 
 # The nodes that only this needs. npm writes this file last.
 OTHER_NODES := tools/conformance/node_modules/.package-lock.json
@@ -85,7 +96,7 @@ bench-artifacts: setup ## measure verifying 1 GiB, beside Model Signing, into be
 	@$(BIN)/python -m benchmarks.artifacts
 
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
-	rm -rf .venv node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
+	rm -rf .venv .venv-prove node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
 		tests/storage/ipfs_peer/node_modules tests/artifact/model_signing_peer/venv \
 		.setup.log .build .forge .mutation contracts/.cache \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
