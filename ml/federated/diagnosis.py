@@ -4,8 +4,8 @@ Trying each update alone, as the thesis does, accuses honest clients: the update
 is nearly always worse than the average of all. What tells is how much better the round is without a
 client. Where several spoil it together, leaving out one shows only part of the gain; so the one
 whose absence gains most is left out for good, and the rest is tried again, until nobody's absence
-gains more than the threshold. Clients whose updates cancel each other out spoil nothing together and
-are not found. Pure but for the evaluation.
+gains more than the threshold. Clients whose updates cancel each other out spoil nothing together
+and are not found. Pure but for the evaluation.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.federated.aggregation import Aggregate, ClientUpdate, FedAvg, ServerState, Weights
+from ml.federated.aggregation import (
+    Aggregate,
+    ClientUpdate,
+    FedAvg,
+    ServerState,
+    Weights,
+    aggregate,
+)
 from ml.federated.robust import AnyRule, CoordinateMedian, Krum, NormClipped, TrimmedMean
 from ml.federated.server_optimizers import FedAdam, FedAvgM
 
@@ -60,6 +68,23 @@ def bits(made: Aggregate) -> dict[str, bytes]:
     for moment, tensors in made.state.moments.items():
         found |= {f"{moment}/{name}": tensor.tobytes() for name, tensor in tensors.items()}
     return found | {"used": bytes(made.used)}
+
+
+def pattern(client: int) -> Weights:
+    """Numbers that follow from whole ones alone: (i * 40503 + client * 9973) mod 2**16 / 2**16."""
+    return {"w": ((np.arange(500) * 40503 + client * 9973) % 2**16 / 2**16).astype(np.float32)}
+
+
+def fingerprint(rule: AnyRule) -> str:
+    """Of the bits of two rounds of seven clients by a rule."""
+    state, weights, digest = ServerState(), pattern(0), hashlib.sha256()
+    for number in range(2):
+        updates = [ClientUpdate(k, 600 + k, pattern(10 * number + k)) for k in range(1, 8)]
+        made = aggregate(rule, weights, updates, state)
+        weights, state = made.weights, made.state
+    for part in bits(made).values():
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def weights_of(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, bytes]:
