@@ -176,7 +176,8 @@ def encrypts(root: Path) -> Counter[str]:
     def work() -> None:
         put_encrypted(both.store, both.sidecars, NEW, [KEY], Payload("pt"))
 
-    return at_each_line(clear, work, look, STORE | {encrypted.__file__, places.__file__})
+    files = {module.__file__ for module in (encrypted, places, local_store)}
+    return at_each_line(clear, work, look, files)
 
 
 def keeps_versions(root: Path) -> Counter[str]:

@@ -18,6 +18,7 @@ from ml.storage.local_store import LocalStore
 from ml.storage.naming import name
 from ml.storage.places import Places
 from ml.storage.replicas import Policy
+from ml.storage.rewrapping import rewrap_in_all
 from ml.storage.sidecar import Payload, Sidecar
 
 KEY, OTHER = MasterKey.generate(), MasterKey.generate()
@@ -65,6 +66,28 @@ def test_sidecars_are_changed_in_all_folders(both: Places) -> None:
     assert not both.sidecars.update(cid, let_in)
     for folder in both.folders:
         assert len(read_sidecar(folder.sidecars, cid).recipients) == 2
+
+
+def test_keys_are_changed_wherever_the_object_is(both: Places) -> None:
+    everywhere, only_one = put(both), put(both)
+    one, two = (folder.sidecars for folder in both.folders)
+    two.delete(only_one)
+
+    def let_in(sidecar: Sidecar) -> Sidecar:
+        return add_recipient(sidecar, [KEY], OTHER)
+
+    def changed(cids: list[Cid] | None) -> set[tuple[str, Cid, str]]:
+        done = rewrap_in_all([one, two], cids, let_in)
+        return {(str(folder), each.cid, each.outcome) for folder, each in done}
+
+    assert changed([only_one]) == {(str(one), only_one, "changed")}
+    assert changed(None) == {
+        (str(one), only_one, "as it was"),
+        (str(one), everywhere, "changed"),
+        (str(two), everywhere, "changed"),
+    }
+    nowhere = name([b"an object that is not here"]).cid
+    assert changed([nowhere]) == {(str(each), nowhere, "refused") for each in (one, two)}
 
 
 def test_policy_has_to_fit_the_places(tmp_path: Path) -> None:
