@@ -7,7 +7,6 @@ next one builds on, and the last one that of the chain, before it is handed out.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from ml.artifact.errors import quoted_path
 from ml.artifact.file_reader import FileReader
 from ml.errors import ModelproofError, NotVerified
 
+from .access import open_sidecar
 from .cid import Cid, Codec
 from .deltas import (
     COMPRESSION,
@@ -34,6 +34,7 @@ from .deltas import (
 )
 from .encrypted import open_decrypted, put_encrypted, put_encrypted_if_shorter, read_sidecar
 from .errors import StorageError, UnknownObject
+from .file_formats import format_name, suffix_of
 from .hot_versions import HotVersions, manifest_of
 from .keys import Key, Recipient
 from .pieces import Piece
@@ -41,10 +42,6 @@ from .sidecar import Payload, Sidecar
 from .store import Sidecars, Store
 
 SNAPSHOT_EVERY: Final = 10
-
-_OPAQUE: Final = "opaque"
-_SUFFIXES: Final = {"safetensors": ".safetensors", "torch": ".pt", "archive": ".tar"}
-_OPAQUE_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +252,7 @@ class VersionStore:
                 raise StorageError(
                     f"{quoted_path(version.path)} consists of several files: an object is one"
                 )
-            payload = Payload(_format_name(model.layout.format, version.path))
+            payload = Payload(format_name(model.layout.format, version.path))
         with FileReader(version.path) as reader:
             pieces = reader.pieces(0, reader.size)
             kept = put_encrypted(self._store, self._sidecars, pieces, recipients, payload)
@@ -300,13 +297,23 @@ class VersionStore:
         return KeptVersion(made, found) if found else None
 
     def _depth(self, weights: bytes) -> int:
-        """How many deltas lead to a version; as many as may be if its object cannot be read."""
-        with ExitStack() as opened:
+        """How many deltas lead to a version; as many as may be if its object is not to be had.
+
+        Of a snapshot nothing is read: several stores would read all of it.
+        """
+        for recorded in self._locate(weights):
             try:
-                header = self._step(weights, MAX_DEPTH + 1, opened).header
+                sidecar = self._sidecar(recorded)
+                if sidecar.payload.format == FORMAT:
+                    with ExitStack() as opened:
+                        step = self._opened(recorded, weights, MAX_DEPTH + 1, opened)
+                        return step.header.depth if step.header else 0
+                open_sidecar(sidecar, self._keys)
+                if self._store.has(sidecar.stored.cid):
+                    return 0
             except ModelproofError:  # not here, not for us, or damaged
-                return self._snapshot_every
-        return header.depth if header else 0
+                continue
+        return self._snapshot_every
 
     def _sidecar(self, recorded: RecordedObject) -> Sidecar:
         """The sidecar of an object that the chain names: of its two possible CIDs, one has one."""
@@ -332,19 +339,6 @@ class VersionStore:
 def possible_cids(digest: bytes) -> tuple[Cid, Cid]:
     """The CIDs that a digest on chain may be of: an object of one leaf, or of several."""
     return Cid(Codec.RAW, digest), Cid(Codec.DAG_PB, digest)
-
-
-def suffix_of(payload_format: str) -> str:
-    """The suffix of a file that an object of this format holds."""
-    return _SUFFIXES.get(payload_format) or payload_format.removeprefix(_OPAQUE)
-
-
-def _format_name(layout_format: str, path: Path) -> str:
-    """What a sidecar calls a file's format: a file of no known one keeps its suffix."""
-    suffix = path.suffix.lower()
-    if layout_format == _OPAQUE and _OPAQUE_SUFFIX.fullmatch(suffix):
-        return f"{_OPAQUE}{suffix}"
-    return layout_format
 
 
 @contextmanager

@@ -31,12 +31,7 @@ from ml.storage.keys import Key
 from ml.storage.model_files import ModelFiles, StoredVersion, has_digest, has_identity
 from ml.storage.places import Places
 from ml.storage.sidecar import Payload, Sidecar
-from ml.storage.version_store import (
-    SNAPSHOT_EVERY,
-    KeptVersion,
-    RecordedObject,
-    VersionStore,
-)
+from ml.storage.version_store import SNAPSHOT_EVERY, KeptVersion, RecordedObject, VersionStore
 
 from .stated import stated_metadata_digest, stated_metadata_object
 
@@ -128,11 +123,8 @@ class Archive:
             NoKey, WrongKey, MissingRecipient: no key opens it.
             NotVerified: an object is damaged, or is not what was registered.
         """
-        model, number, weights = (
-            models.by_id(registry, record.model),
-            record.version,
-            record.weights,
-        )
+        model = models.by_id(registry, record.model)
+        number, weights = record.version, record.weights
         here = (
             each
             for each in files.find_all(weights, number)
