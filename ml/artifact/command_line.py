@@ -35,6 +35,7 @@ examples:
   python -m ml.artifact verify copy/ folder.json --weights 0x5f…
   python -m ml.artifact prove folder.json lm_head.weight --output proof.json
   python -m ml.artifact check proof.json --weights 0x5f…
+  python -m ml.artifact pack folder/ --output folder.tar
   python -m ml.artifact sign-bundle folder/ --key private.pem --output model.sig
   python -m ml.artifact verify-bundle folder/ model.sig --key public.pem
 """
@@ -152,6 +153,11 @@ def _check(parser: argparse.ArgumentParser) -> None:
     _add_weights(parser, "the identity of the model, as it stands on chain")
 
 
+def _pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="a model with all that belongs to it")
+    parser.add_argument("--output", metavar="FILE", required=True, help="the archive: a .tar file")
+
+
 def _sign_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a folder, or one file")
     parser.add_argument(
@@ -189,6 +195,7 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]
     "compare": ("list the tensors and files in which two models differ", _compare),
     "prove": ("write a proof that tensors are part of a model", _prove),
     "check": ("tell whether a proof holds", _check),
+    "pack": ("write a folder as one file of the same identity, which any tar unpacks", _pack),
     "sign-bundle": ("sign a model's files as OpenSSF Model Signing does", _sign_bundle),
     "verify-bundle": (
         "tell whether a model's files are those that a Model Signing bundle names",

@@ -157,6 +157,18 @@ def check(options: Namespace) -> Answer:
     return Answer(data, "".join(f"{line}\n" for line in lines))
 
 
+def pack(options: Namespace) -> Answer:
+    """Write the archive of a folder, which has the identity of the folder."""
+    from pathlib import Path
+
+    from . import folder_archive
+
+    folder_archive.pack(Path(options.folder), Path(options.output))
+    with open_model(options.output) as model:
+        weights = _digested(model, DigestAlgorithm.BLAKE3).weights
+    return _said_written(options.output, weights)
+
+
 def sign_bundle(options: Namespace) -> Answer:
     """Sign the files of a model as OpenSSF Model Signing does."""
     from .model_signing import commands  # which loads OpenSSL
@@ -261,6 +273,10 @@ def _written(text: str, weights: bytes, output: str | None) -> Answer:
     from ml import files
 
     files.write_text(Path(output), text)
+    return _said_written(output, weights)
+
+
+def _said_written(output: str, weights: bytes) -> Answer:
     data = {"weights": _hex(weights), "output": output}
     return Answer(data, f"Written to {quoted_path(output)}: {_hex(weights)}.\n")
 

@@ -422,3 +422,23 @@ def test_bar_says_how_much_is_done_and_how_fast() -> None:
         "[###############...............]  50% of 10.0 GB, 2.50 GB/s, 2 s left"
     )
     assert bar(0, 0, 0.0).startswith("[" + 30 * "#" + "] 100%")
+
+
+# pack
+
+
+def test_pack_writes_one_file_of_the_same_identity(
+    run: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "folder.tar"
+    code, out, err = run("pack", folder, "--output", archive)
+    assert (code, out, err) == (0, f"Written to '{archive}': {weights_of(folder)}.\n", "")
+    assert run("verify", archive, weights_of(folder))[0] == 0
+    assert run("compare", folder, archive)[0] == 0
+
+
+def test_pack_refuses_what_is_no_folder(ask: Callable[..., tuple[int, Any]], model: Path) -> None:
+    code, answer = ask("pack", model, "--output", model.with_name("m.tar"))
+    assert code == 2
+    assert "cannot read the folder" in answer["error"]
+    assert not model.with_name("m.tar").exists()

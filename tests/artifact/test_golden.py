@@ -20,6 +20,7 @@ from ml.artifact import (
     load_verified_file,
     read_manifest,
 )
+from ml.artifact.folder_archive import pack
 from ml.artifact.model_signing import verify_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "weights_v1"
@@ -55,6 +56,13 @@ def test_folder_keeps_its_identity() -> None:
     manifest = read_manifest(GOLDEN / "folder")
     assert "0x" + manifest.files_root.hex() == RECORD["folder"]["files_root"]
     assert "0x" + manifest.weights.hex() == RECORD["folder"]["weights"]
+
+
+def test_archive_keeps_the_identity_of_its_folder_and_its_bytes(tmp_path: Path) -> None:
+    archive = GOLDEN / "folder.tar"
+    assert "0x" + read_manifest(archive).weights.hex() == RECORD["folder"]["weights"]
+    pack(GOLDEN / "folder", tmp_path / "folder.tar")
+    assert (tmp_path / "folder.tar").read_bytes() == archive.read_bytes()
 
 
 def test_proof_still_holds() -> None:
