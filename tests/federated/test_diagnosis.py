@@ -17,6 +17,8 @@ from ml.federated.diagnosis import Culprit, Diagnosis, diagnose
 from ml.federated.robust import Krum
 from ml.federated.server_optimizers import FedAvgM
 
+from .rounds import FEWER
+
 TARGET = np.array([1.0, -2.0, 3.0, 0.5], np.float32)
 BASE: Weights = {"w": TARGET + 0.4}
 
@@ -128,6 +130,7 @@ def test_single_update_accuses_nobody() -> None:
 # --- The same for everybody -----------------------------------------------------------------------
 
 
+@FEWER
 @given(dice=st.randoms(use_true_random=False))
 def test_order_of_the_updates_does_not_matter(dice: random.Random) -> None:
     updates = [*CLEAN, poisoned(10), poisoned(11)]
