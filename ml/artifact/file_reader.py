@@ -49,17 +49,13 @@ class FileReader:
                 or may not be read.
         """
         self.path = path
-        opened, self._start, part_size = path, 0, None
-        if isinstance(path, Part):  # which a link may lead to, as to any file that a user names
-            opened, self._start, part_size, follow_link = (
-                path.container,
-                path.start,
-                path.size,
-                True,
-            )
-        self._descriptor = _open_regular(opened, follow_link=follow_link)
+        part = path if isinstance(path, Part) else None
+        if part is None:
+            self._descriptor = _open_regular(path, follow_link=follow_link)
+        else:  # in a file that a user names, which may be a link
+            self._descriptor = _open_regular(part.container, follow_link=True)
         self._whole_size = os.fstat(self._descriptor).st_size
-        self.size = self._whole_size if part_size is None else part_size
+        self._start, self.size = (part.start, part.size) if part else (0, self._whole_size)
 
     def __enter__(self) -> Self:
         """Return the reader itself."""

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
-
-from ml import files
+from typing import TYPE_CHECKING, Final
 
 from .entries import check_path
 from .errors import (
@@ -29,6 +26,9 @@ from .errors import (
 from .file_reader import FileReader, Part
 from .folder import ALWAYS_IGNORED, files_below, is_ignored
 from .spans import ModelFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAME: Final = "archive"
 SUFFIX: Final = ".tar"
@@ -74,6 +74,8 @@ def pack(folder: Path, target: Path) -> None:
         AmbiguousModel: there is nothing in the folder.
         FileChanged: a file changed while it was read.
     """
+    from ml import files  # of no use to those who read
+
     found = files_below(os.fspath(folder), ALWAYS_IGNORED)
     if not found:
         raise AmbiguousModel(

@@ -185,6 +185,14 @@ def test_colon_in_a_name_is_refused_in_shards(model: Path, bundle: Path, key: Ke
         sign_model(model, key.private, SHARDS)
 
 
+def test_added_file_with_a_colon_in_its_name_is_named(
+    model: Path, bundle: Path, key: KeyPair
+) -> None:
+    bundle.write_text(sign_model(model, key.private, SHARDS))
+    (model / "a.bin:0:10").write_bytes(b"x")
+    assert differences(model, bundle, key) == ["file 'a.bin:0:10' was added"]
+
+
 def test_nothing_is_not_signed(tmp_path: Path, key: KeyPair) -> None:
     empty = tmp_path / "model"
     empty.mkdir()

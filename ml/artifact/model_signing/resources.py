@@ -78,31 +78,30 @@ def files_of(model: Path, serialization: Serialization) -> list[ModelFile]:
     Raises:
         UnreadableFile: there is nothing there, or something that may not be read, or a link.
         InvalidEntry: a file's name is not UTF-8, or could lead elsewhere on another system.
-        UnsupportedFormat: a file in shards has a name that the library cannot read.
     """
     if model.is_dir():
-        files = walk(str(model), serialization.leaves_out, follow_links=serialization.follow_links)
-    else:
-        with FileReader(model, follow_link=True) as reader:
-            files = [ModelFile(OPAQUE_PATH, model, reader.size)]
-    if serialization.shard_bytes is not None:
-        for file in files:
-            if ":" in file.path:
-                raise UnsupportedFormat(
-                    f"the name {quoted(file.path)} has a colon, which separates the parts of a"
-                    " shard's name; rename the file, or sign whole files"
-                )
-    return files
+        return walk(str(model), serialization.leaves_out, follow_links=serialization.follow_links)
+    with FileReader(model) as reader:
+        return [ModelFile(OPAQUE_PATH, model, reader.size)]
 
 
 def resources_of(files: Iterable[ModelFile], shard_bytes: int | None) -> list[Resource]:
-    """What files consist of, in the library's order; an empty file has no shard."""
+    """What files consist of, in the library's order; an empty file has no shard.
+
+    Raises:
+        UnsupportedFormat: a file in shards has a name that the library cannot read.
+    """
     found: list[Resource] = []
     for file in files:
         if shard_bytes is None:
             found.append(Resource(file.path, 0, None))
-        else:
-            found += divided(file.path, file.size, shard_bytes)
+            continue
+        if ":" in file.path:
+            raise UnsupportedFormat(
+                f"the name {quoted(file.path)} has a colon, which separates the parts of a shard's"
+                " name; rename the file, or sign whole files"
+            )
+        found += divided(file.path, file.size, shard_bytes)
     return sorted(found, key=_place)
 
 
