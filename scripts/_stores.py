@@ -36,6 +36,7 @@ def _store_option(
         default=default,
         show_default=bool(default),
         envvar="MODELPROOF_STORE",
+        show_envvar=True,
         metavar="PLACE",
         help="A folder, or ipfs:URL for a node's RPC beside a folder; more than once for replicas."
         + more,
@@ -90,6 +91,7 @@ def stored_in(function: Callable[..., None]) -> Callable[..., None]:
         default="all",
         show_default=True,
         envvar="MODELPROOF_REPLICAS",
+        show_envvar=True,
         metavar="POLICY",
         help="How many of the stores have to take it: all, any, or a number.",
     )
@@ -99,6 +101,7 @@ def stored_in(function: Callable[..., None]) -> Callable[..., None]:
         default=10,
         show_default=True,
         envvar="MODELPROOF_SNAPSHOT_EVERY",
+        show_envvar=True,
         help="Versions between whole files; those in between are deltas, where that is shorter.",
     )
     @functools.wraps(function)

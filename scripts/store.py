@@ -143,9 +143,8 @@ def stats(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
         }
         for store, each in counted
     ]
-    ui.result(
-        {"stores": stores, "versions": _show_versions(ui, opened, model)} if model else stores
-    )
+    versions = _show_versions(ui, opened, model) if model else []
+    ui.result({"stores": stores, "versions": versions})
 
 
 def _formats(counted: Statistics) -> str:
