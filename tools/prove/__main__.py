@@ -23,6 +23,8 @@ from .reports import Result, declared, read_forge, read_halmos, read_slither
 
 ROOT = Path(__file__).parents[2]
 EXPLAINED = Path(__file__).with_name("slither.toml")
+PROVER = (str(ROOT / ".venv-prove/bin/python"), "-P", "-m")
+"""Works where the folder was moved to, and imports nothing from it."""
 PROOFS = ROOT / "tests/forge/halmos"
 INVARIANTS = ROOT / "tests/forge/invariants"
 OUTPUT = ROOT / ".forge"
@@ -67,7 +69,9 @@ def prove() -> list[Result]:
     report = LOGS / "halmos.json"
     options = ["--forge-build-out", ".forge/out", "--no-status", "--json-output", str(report)]
     options += ["--panic-error-codes", "*", "--solver-timeout-assertion", SOLVER_TIMEOUT]
-    return read_halmos(read("halmos", ["halmos", *options], report), declared(PROOFS, "check_"))
+    return read_halmos(
+        read("halmos", [*PROVER, "halmos", *options], report), declared(PROOFS, "check_")
+    )
 
 
 def try_invariants() -> list[Result]:
@@ -86,7 +90,7 @@ def analyse() -> Result:
     run("slither-build", ["forge", "build", "contracts", "--force"], FOUNDRY_PROFILE="slither")
     options = ["--ignore-compile", "--foundry-out-directory", str(build.relative_to(ROOT))]
     options += ["--filter-paths", "node_modules|contracts/mocks", "--json", str(report)]
-    found = read("slither", ["slither", ".", *options], report, FOUNDRY_PROFILE="slither")
+    found = read("slither", [*PROVER, "slither", ".", *options], report, FOUNDRY_PROFILE="slither")
     explained = {
         one["finding"]: one["why"] for one in tomllib.loads(EXPLAINED.read_text())["known"]
     }
@@ -103,9 +107,9 @@ def read(name: str, command: list[str], report: Path, **variables: str) -> dict[
     try:
         found = json.loads(report.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ToolError(f"{command[0]} gave no report{_tail(LOGS / f'{name}.log')}") from None
+        raise ToolError(f"{name} gave no report{_tail(LOGS / f'{name}.log')}") from None
     if not isinstance(found, dict):
-        raise ToolError(f"{command[0]} gave a report of another form: see {report}.")
+        raise ToolError(f"{name} gave a report of another form: see {report}.")
     return found
 
 
@@ -133,7 +137,7 @@ def run(name: str, command: list[str], *, must_succeed: bool = True, **variables
     except FileNotFoundError as error:
         raise ToolError(f"{error.filename} is not there: run `make prove`.") from None
     except subprocess.TimeoutExpired:
-        raise ToolError(f"{command[0]} took more than {TIMEOUT_S} s.") from None
+        raise ToolError(f"{name} took more than {TIMEOUT_S} s.") from None
     if must_succeed and done.returncode != 0:
         raise ToolError(f"{' '.join(command)} failed{_tail(log)}{_tail(log.with_suffix('.err'))}")
 
