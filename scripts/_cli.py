@@ -73,6 +73,7 @@ class Ui:
                     "No node is running: using an Anvil that ends with this command"
                     " (`make node` starts one that lasts)."
                 )
+            session.restore()
             yield session
 
     def account(self, session: Session, role: Role) -> AccountAPI:

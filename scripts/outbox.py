@@ -21,7 +21,7 @@ class _ShowsByDefault(click.Group):
     """`ape run outbox` alone is `ape run outbox show`."""
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
-        known = {*self.commands, "--help"}
+        known = {*self.commands, "-h", "--help"}
         named = bool(arguments) and arguments[0] in known
         return super().parse_args(context, arguments if named else ["show", *arguments])
 
@@ -38,10 +38,14 @@ def cli() -> None:
 @click.option("--all", "everything", is_flag=True, help="Also what has come to its end.")
 def show(ui: Ui, everything: bool) -> None:
     """The entries that are not final, refused or dropped."""
-    from ml.chain.outbox.entry import WATCHED
+    from ml.chain.outbox.entry import OPEN, WATCHED
 
     with ui.connect() as session:
-        found = session.outbox.journal.entries(states=() if everything else WATCHED)
+        journal = session.outbox.journal
+        waiting = journal.entries(states=OPEN)
+        if waiting:
+            session.outbox.keeper.look_for(waiting)
+        found = journal.entries(states=() if everything else WATCHED)
         _show(ui, found)
         if not found:
             ui.say("Nothing is under way.")

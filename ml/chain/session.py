@@ -31,7 +31,7 @@ from eth_utils.address import (
 
 from ml.chain import deploying, deployments
 from ml.chain.deployments import Deployment
-from ml.chain.outbox.opening import Outbox, close_outbox_of, outbox_of
+from ml.chain.outbox.opening import Outbox, close_outbox_of, journal_path, outbox_of
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.records import Role
 from ml.chain.registry import ModelRegistry
@@ -124,6 +124,15 @@ class Session:
     def outbox(self) -> Outbox:
         """What is sent to this chain, and has been."""
         return outbox_of(self.provider)
+
+    def restore(self) -> None:
+        """Send again what was sent from here and what a reorganisation of the chain removed.
+
+        Raises:
+            JournalError: the journal of what was sent cannot be used.
+        """
+        if self.is_lasting and journal_path(self.chain_id, self.genesis).exists():
+            self.outbox.keeper.restore()
 
     def deploy(self, sender: AccountAPI) -> tuple[ModelRegistry, Deployment]:
         """Deploy a registry beside those that are there, under a salt of its own, and describe it.

@@ -29,7 +29,7 @@ _PASSING: Final = "local"
 _GENESIS_DIGITS: Final = 16
 
 
-def path_for(chain_id: int, genesis: str) -> Path:
+def journal_path(chain_id: int, genesis: str) -> Path:
     """The journal of a chain: a chain that started over has another first block, and another."""
     folder = Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)
     return folder / f"{chain_id}-{genesis.removeprefix('0x')[:_GENESIS_DIGITS]}.sqlite"
@@ -107,7 +107,7 @@ def outbox_of(provider: ProviderAPI) -> Outbox:
         is_passing = provider.network.name == _PASSING
         genesis = Rpc(connection).ask("eth_getBlockByNumber", "0x0", False)["hash"]
         genesis = "0x" + bytes(genesis).hex() if isinstance(genesis, bytes) else str(genesis)
-        path = None if is_passing else path_for(int(provider.chain_id), genesis)
+        path = None if is_passing else journal_path(int(provider.chain_id), genesis)
         settings = settings_for(provider, is_passing=is_passing)
         _OPEN[connection] = Outbox(provider, path, genesis, settings)
     return _OPEN[connection]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ape.api import ProviderAPI
 
 FEE_CAP_VARIABLE: Final = "MODELPROOF_MAX_FEE_GWEI"
+TIMEOUT_VARIABLE: Final = "MODELPROOF_TIMEOUT_S"
 FINAL_DEPTH: Final = 64
 """Blocks on top of which none is expected to be undone: two epochs of Ethereum."""
 _STUCK_AFTER_BLOCKS: Final = 5
@@ -46,20 +47,20 @@ class Settings:
 
 
 def settings_for(provider: ProviderAPI, *, is_passing: bool) -> Settings:
-    """What ape-config.yaml says of a network, and the environment of fees.
+    """What ape-config.yaml says of a network, and the environment of fees and of patience.
 
     Args:
         provider: connected to it
         is_passing: the chain ends with this process, so that nothing is to be looked after
 
     Raises:
-        ModelproofError: the cap on fees is not a number.
+        ModelproofError: a variable does not hold what it should.
     """
     network = provider.network
     confirmations, block_time_s = network.required_confirmations, float(network.block_time)
     return Settings(
         confirmations=confirmations,
-        timeout_s=float(network.transaction_acceptance_timeout),
+        timeout_s=_timeout_s() or float(network.transaction_acceptance_timeout),
         stuck_after_s=max(_STUCK_AFTER_S, _STUCK_AFTER_BLOCKS * block_time_s),
         final_depth=confirmations if is_passing else FINAL_DEPTH,
         fee_cap=_fee_cap(),
@@ -68,15 +69,24 @@ def settings_for(provider: ProviderAPI, *, is_passing: bool) -> Settings:
 
 
 def _fee_cap() -> int | None:
-    text = os.environ.get(FEE_CAP_VARIABLE, "")
+    gwei = _positive(FEE_CAP_VARIABLE, "gwei above 0, such as 30")
+    return None if gwei is None else int(gwei * GWEI)
+
+
+def _timeout_s() -> float | None:
+    seconds = _positive(TIMEOUT_VARIABLE, "seconds above 0, such as 600")
+    return None if seconds is None else float(seconds)
+
+
+def _positive(variable: str, what: str) -> Decimal | None:
+    """The number that a variable of the environment holds, None if it is not set."""
+    text = os.environ.get(variable, "")
     if not text:
         return None
     try:
-        gwei = Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:
-        gwei = Decimal(0)
-    if not gwei.is_finite() or gwei <= 0:
-        raise ModelproofError(
-            f"{FEE_CAP_VARIABLE} is {text!r}: it takes a number of gwei above 0, such as 30."
-        )
-    return int(gwei * GWEI)
+        number = Decimal(0)
+    if not number.is_finite() or number <= 0:
+        raise ModelproofError(f"{variable} is {text!r}: it takes a number of {what}.")
+    return number

@@ -1,0 +1,99 @@
+"""A log on an Anvil of the module's own, and an outbox of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ape
+import pytest
+
+from ml.chain.anvil import AnvilNode
+from ml.chain.outbox.entry import Call
+from ml.chain.outbox.opening import Outbox, journal_path
+from ml.chain.outbox.queue import Order, SenderQueue
+from ml.chain.outbox.settings import Settings
+from ml.chain.provenance_log import ProvenanceLog
+from ml.chain.session import Session, connect
+from tests.chain.places import kept_apart, network_at
+
+IMPATIENT = Settings(timeout_s=60, stuck_after_s=60)
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[AnvilNode]:
+    """Other tests would not like what happens to it."""
+    with AnvilNode() as anvil:
+        yield anvil
+
+
+@pytest.fixture(scope="module")
+def connected(node: AnvilNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    with kept_apart(tmp_path_factory.mktemp("outbox")), connect(network_at(node)) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def log(connected: Session, node: AnvilNode) -> ProvenanceLog:
+    """Deeper in the chain than any reorganisation goes."""
+    deployed = ProvenanceLog(ape.accounts.test_accounts[0].deploy(ape.project.ProvenanceLog))
+    node.rpc("anvil_mine", "0x28")
+    return deployed
+
+
+@pytest.fixture
+def sender() -> Any:
+    return ape.accounts.test_accounts[6]
+
+
+@pytest.fixture
+def open_outbox(connected: Session, tmp_path: Path) -> Iterator[Any]:
+    """Open the same journal as often as it is called, as other processes do."""
+    opened = list[Outbox]()
+
+    def open_outbox(**changes: Any) -> Outbox:
+        settings = replace(IMPATIENT, **changes)
+        path = tmp_path / journal_path(connected.chain_id, connected.genesis).name
+        opened.append(Outbox(connected.provider, path, connected.genesis, settings))
+        return opened[-1]
+
+    yield open_outbox
+    for outbox in opened:
+        outbox.close(reported=False)
+
+
+@pytest.fixture
+def queue(open_outbox: Any, sender: Any) -> SenderQueue:
+    return open_outbox().queue(sender)
+
+
+@pytest.fixture
+def append(log: ProvenanceLog, sender: Any) -> Any:
+    """An order to record the digest that a number stands for."""
+
+    def append(number: int, sender: Any = sender) -> Order:
+        data = bytes(log.contract.append.encode_input(1, number.to_bytes(32, "big"), 1, ""))
+        return Order(Call(str(sender.address), log.address, data, label=f"append {number}"))
+
+    return append
+
+
+@pytest.fixture
+def recorded(log: ProvenanceLog, sender: Any) -> Any:
+    """The numbers on record, in their order: what is there twice cannot be."""
+    return lambda: [
+        int.from_bytes(one.statement.digest, "big")
+        for one in log.recorded(submitter=str(sender.address))
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _untouched(node: AnvilNode, log: ProvenanceLog) -> Iterator[None]:
+    """Each test begins on the same chain."""
+    snapshot = node.rpc("evm_snapshot")
+    yield
+    node.rpc("evm_setAutomine", True)
+    node.rpc("evm_revert", snapshot)
+    node.rpc("anvil_dropAllTransactions")

@@ -1,0 +1,199 @@
+"""The queue: explicit nonces, many in flight, one transaction for one thing that is meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ape
+import pytest
+
+from ml.chain.anvil import AnvilNode
+from ml.chain.outbox.chain import Reverts
+from ml.chain.outbox.entry import State
+from ml.chain.outbox.fees import TooDear
+from ml.chain.outbox.queue import NotMined, SenderQueue
+from ml.chain.provenance_log import ProvenanceLog
+from ml.chain.refusals import refusal
+from ml.errors import ModelproofError
+
+GWEI = 10**9
+
+
+def nonce(node: AnvilNode, account: Any, block: str = "latest") -> int:
+    return int(node.rpc("eth_getTransactionCount", str(account.address), block), 16)
+
+
+def test_many_are_in_flight_at_once(
+    queue: SenderQueue, append: Any, recorded: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    entries = queue.put([append(number) for number in range(1, 31)])
+    assert [one.nonce for one in entries] == list(range(entries[0].nonce, entries[0].nonce + 30))
+    node.rpc("anvil_mine", "0x1")
+    mined = queue.wait(entries)
+    assert len({one.inclusion.block for one in mined if one.inclusion}) == 1
+    assert recorded() == list(range(1, 31))
+
+
+def test_pipeline_of_which_one_would_be_refused_sends_nothing(
+    queue: SenderQueue, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    queue.wait(queue.put([append(1)]))
+    before = nonce(node, sender)
+    queue.deliver(queue.put([]))
+    with pytest.raises(Reverts):
+        queue.put([append(2), append(0), append(3)])  # a digest of zeros was never computed
+    assert (recorded(), nonce(node, sender, "pending")) == ([1], before)
+
+
+def test_transaction_that_reverts_in_a_block_is_refused_with_the_contracts_reason(
+    queue: SenderQueue, append: Any, log: ProvenanceLog, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    entries = queue.put([append(1), append(1)])  # each would do alone
+    node.rpc("anvil_mine", "0x1")
+    mined, refused = queue.wait(entries)
+    assert (mined.state, refused.state) == (State.MINED, State.REFUSED)
+    told = refusal(refused.reverted_with, log.contract.contract_type.errors)
+    assert (told.name, told.values["index"]) == ("AlreadyRecorded", 0)
+
+
+def test_same_call_is_sent_once_until_its_result_has_arrived(
+    queue: SenderQueue, append: Any, sender: Any, open_outbox: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    (entry,) = queue.put([append(1)])
+    other = open_outbox().queue(sender)
+    assert other.resume(append(1)) == queue.resume(append(1))
+    (same,) = other.put([append(1)])
+    assert (same.id, same.nonce) == (entry.id, entry.nonce)
+    assert nonce(node, sender, "pending") == entry.nonce + 1
+
+
+def test_stuck_transaction_is_replaced_by_one_that_pays_an_eighth_more(
+    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    clock = iter(range(0, 10_000, 10))
+    queue = open_outbox(stuck_after_s=15, timeout_s=100, clock=lambda: next(clock)).queue(sender)
+    (entry,) = queue.put([append(1)])
+    with pytest.raises(NotMined, match="append 1 was sent as 0x"):
+        queue.wait([entry])
+    outbox = open_outbox()
+    (waiting,) = outbox.journal.entries()
+    assert len(waiting.attempts) > 1
+    for before, after in zip(waiting.attempts, waiting.attempts[1:], strict=False):
+        assert after.nonce == before.nonce
+        assert after.max_fee * 8 > before.max_fee * 9
+        assert after.priority_fee * 8 > before.priority_fee * 9
+    node.rpc("anvil_mine", "0x1")
+    (mined,) = outbox.queue(sender).wait([waiting])
+    assert mined.inclusion
+    assert mined.inclusion.transaction == waiting.latest.hash
+    assert recorded() == [1]
+
+
+def test_fees_stay_below_the_users_cap(
+    open_outbox: Any, append: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    node.rpc("anvil_setNextBlockBaseFeePerGas", hex(2 * GWEI))
+    node.rpc("anvil_mine", "0x1")
+    with pytest.raises(TooDear, match=r"above the cap of 1: wait, or raise MODELPROOF_MAX_FEE"):
+        open_outbox(fee_cap=GWEI).queue(sender).put([append(1)])
+    (entry,) = open_outbox(fee_cap=3 * GWEI).queue(sender).put([append(1)])
+    assert entry.latest.max_fee == 3 * GWEI
+
+
+def test_nonce_that_another_program_used_is_not_waited_for(
+    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    (entry,) = open_outbox().queue(sender).put([append(1)])
+    node.rpc("anvil_dropTransaction", entry.latest.hash)
+    node.rpc("evm_setAutomine", True)
+    sender.transfer(ape.accounts.test_accounts[0], 1)  # with the same nonce, unknown to the journal
+    queue = open_outbox().queue(sender)
+    queue.settle()
+    (mined,) = queue.wait([entry])
+    assert mined.nonce == entry.nonce + 1
+    assert recorded() == [1]
+
+
+def test_gap_before_a_transaction_is_filled(
+    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    outbox = open_outbox()
+    first, second = outbox.queue(sender).put([append(1), append(2)])
+    node.rpc("anvil_dropAllTransactions")
+    outbox.journal.give_up(first, State.DROPPED, "forgotten")
+    node.rpc("evm_setAutomine", True)
+    queue = open_outbox().queue(sender)
+    queue.settle()
+    (mined,) = queue.wait([second])
+    assert mined.state is State.MINED
+    assert recorded() == [2]
+    assert nonce(node, sender) == second.nonce + 1
+
+
+def test_transaction_that_the_node_lost_is_sent_again_as_it_was(
+    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    (entry,) = open_outbox().queue(sender).put([append(1)])
+    node.rpc("anvil_dropAllTransactions")
+    node.rpc("evm_setAutomine", True)
+    queue = open_outbox().keyless_queue(str(sender.address))
+    queue.settle()
+    (mined,) = queue.wait([entry])
+    assert mined.attempts == entry.attempts
+    assert recorded() == [1]
+
+
+def test_sender_with_nothing_to_pay_with_is_told_before_anything_is_written_down(
+    open_outbox: Any, append: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("anvil_setBalance", str(sender.address), "0x1")
+    outbox = open_outbox()
+    with pytest.raises(ModelproofError, match=r"has 0\.000000 ether on this chain, and this takes"):
+        outbox.queue(sender).put([append(1)])
+    assert outbox.journal.entries() == []
+
+
+def test_jumping_time_of_day_changes_nothing(
+    queue: SenderQueue, append: Any, recorded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = iter([0.0, 4e9, 1.0, 2e9, 5.0] * 1000)
+    monkeypatch.setattr("time.time", lambda: next(jumps))
+    queue.wait(queue.put([append(1)]))
+    assert recorded() == [1]
+
+
+def test_dropped_entry_is_not_sent_again(
+    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    outbox = open_outbox()
+    queue = outbox.queue(sender)
+    (entry,) = queue.put([append(1)])
+    with pytest.raises(ModelproofError, match=rf"entry {entry.id} may still be mined: its nonce"):
+        queue.drop(entry)
+    node.rpc("anvil_dropAllTransactions")
+    assert queue.drop(entry, anyway=True).state is State.DROPPED
+    node.rpc("evm_setAutomine", True)
+    open_outbox().queue(sender).settle()
+    assert recorded() == []
+
+
+def test_cancelled_entry_makes_way_for_a_transaction_that_does_nothing(
+    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    queue = open_outbox().queue(sender)
+    (entry,) = queue.put([append(1)])
+    node.rpc("evm_setIntervalMining", 1)
+    cancelled = queue.cancel(entry)
+    node.rpc("evm_setIntervalMining", 0)
+    assert (cancelled.state, recorded()) == (State.DROPPED, [])
+    assert nonce(node, sender) == entry.nonce + 1
