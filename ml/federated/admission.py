@@ -151,19 +151,18 @@ def _check_round(
     taken: Collection[int],
     earlier: Collection[bytes],
 ) -> None:
-    now, update = (ongoing.epoch, ongoing.iteration), file.update
-    told = (update.epoch, update.iteration)
-    what = "it is for epoch {}, iteration {}, and this is epoch {}, iteration {}".format(
-        *told, *now
-    )
+    update = file.update
+    is_now = (update.epoch, update.iteration) == (ongoing.epoch, ongoing.iteration)
+    what = f"it is for epoch {update.epoch}, iteration {update.iteration}, and this is epoch"
+    what += f" {ongoing.epoch}, iteration {ongoing.iteration}"
     if update.digest in earlier:
         reason = f"0x{update.digest.hex()} was taken before"
         raise UpdateRefused(Refusal.REPLAYED, file.index, reason)
-    if told == now and file.index in taken:
+    if is_now and file.index in taken:
         raise UpdateRefused(Refusal.DUPLICATE, file.index, "the round has one of this client")
     if update.epoch < ongoing.epoch or update.iteration < ongoing.iteration:
         raise UpdateRefused(Refusal.LATE, file.index, what)
-    if told != now:
+    if not is_now:
         raise UpdateRefused(Refusal.EARLY, file.index, what)
     if ongoing.deadline is not None and at > ongoing.deadline:
         reason = f"it came {at - ongoing.deadline} s after the deadline"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ class Krum:
     A client's score is the sum of the squared distances to its n - byzantine - 2 nearest others.
     The ``selected`` clients of the lowest scores are averaged (`weighted_mean`, each with one
     sample); among equal scores the lower index goes first. Selecting one is Krum, more are
-    multi-Krum.
+    multi-Krum. Every pair is compared.
 
     A squared distance is taken in binary64: of each tensor, the squared differences are summed by
     halving (`sum_by_halving`); the tensors' sums are added in the order of their names, from +0 on;
@@ -155,7 +155,7 @@ class NormClipped:
     An update's distance is the square root of the sum that `Krum` describes. One that is farther
     becomes ``base + (limit / distance) * (weights - base)``, in binary64, rounded, and so is within
     the limit but for rounding; others stay as they are. Source: Sun et al., "Can You Really
-    Backdoor Federated Learning?", 2019 (arXiv 1911.07963), section 4.
+    Backdoor Federated Learning?", 2019 (arXiv 1911.07963), "norm thresholding".
 
     Raises:
         ModelproofError: on construction, if the limit is not a positive number.
@@ -218,7 +218,7 @@ def sum_by_halving(values: NDArray[np.float64]) -> float:
 def _scores(updates: Sequence[ClientUpdate], names: Sequence[str], nearest: int) -> list[float]:
     """The score of each update by `Krum`."""
     count = len(updates)
-    squared: Final = np.zeros((count, count))
+    squared = np.zeros((count, count))
     for i in range(count):
         for j in range(i):
             squared[i, j] = squared_distance(updates[i].weights, updates[j].weights, names)

@@ -38,7 +38,7 @@ class FedAvgM:
 
     ``m = momentum * m + delta``, ``w = base + learning_rate * m``; m begins with 0.
     Source: Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated
-    Visual Classification", 2019 (arXiv 1909.06335), section 4.3.
+    Visual Classification", 2019 (arXiv 1909.06335).
 
     Raises:
         ModelproofError: on construction, if a parameter is out of its range.

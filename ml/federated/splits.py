@@ -151,7 +151,7 @@ class Dirichlet:
     The smaller ``concentration``, the fewer clients have most of a class; 0.5 is usual, and above
     100 the split is nearly IID. It is drawn again until each client has ``min_samples``. Source:
     Yurochkin et al., "Bayesian Nonparametric Federated Learning of Neural Networks", 2019 (arXiv
-    1905.12022), section 4.
+    1905.12022).
 
     Raises:
         ModelproofError: on construction, if a parameter is out of its range.
