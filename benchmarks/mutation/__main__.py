@@ -79,13 +79,17 @@ class Tried:
         return f"{self.file}: {self.mutant}"
 
 
+def every_test() -> list[str]:
+    """The tests that a mutant of any contract has to survive."""
+    every = sorted(path.name for path in (ROOT / "tests/contracts").glob("test_*.py"))
+    return [name for name in every if not any(part in name for part in NOT_FOR_MUTANTS)]
+
+
 def stages(file: str) -> Iterator[tuple[dict[str, str], list[str]]]:
     """What to compile and which tests to run on it, the quickest first."""
     contracts, test = FIRST[file]
     yield contracts, [test]
-    every = sorted(path.name for path in (ROOT / "tests/contracts").glob("test_*.py"))
-    rest = [name for name in every if name != test and not any(n in name for n in NOT_FOR_MUTANTS)]
-    yield REGISTRY, rest
+    yield REGISTRY, [name for name in every_test() if name != test]
 
 
 def judge(code: Sources, file: str, mutant: Mutant, workspace: Workspace) -> Outcome:
@@ -102,9 +106,11 @@ def judge(code: Sources, file: str, mutant: Mutant, workspace: Workspace) -> Out
     return Outcome("survived")
 
 
-def check_that_all_pass(code: Sources, workspace: Workspace, files: Sequence[str]) -> None:
+def check_that_all_pass(code: Sources, workspace: Workspace) -> None:
     """A test that fails on the code as it is would kill every mutant."""
-    for contracts, tests in {str(stage): stage for f in files for stage in stages(f)}.values():
+    harnesses = {test: contracts for contracts, test in FIRST.values() if contracts != REGISTRY}
+    parts = [(contracts, [test]) for test, contracts in harnesses.items()]
+    for contracts, tests in [*parts, (REGISTRY, every_test())]:
         workspace.install(compile_contracts(code, contracts))
         if (test := workspace.failing_test(tests)) is not None:
             sys.exit(f"mutation: {test} fails without a mutant.")
@@ -120,7 +126,7 @@ def run(chosen: list[tuple[str, Mutant]], code: Sources, jobs: int) -> list[Trie
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mutation-"))
             workspaces.put(stack.enter_context(Workspace(Path(folder))))
         first = workspaces.get()
-        check_that_all_pass(code, first, list(dict.fromkeys(file for file, _ in chosen)))
+        check_that_all_pass(code, first)
         workspaces.put(first)
 
         def tried(pair: tuple[str, Mutant]) -> Tried:
