@@ -1,0 +1,114 @@
+"""Whatever a node answers, what is meant once is on record once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ml.chain.anvil import AnvilNode
+from ml.chain.log_records import Recorded, RecordKind
+from ml.chain.outbox.entry import Entry, State
+from ml.chain.provenance_log import ProvenanceLog
+from ml.chain.session import Session, connect
+from tests.chain.places import kept_apart
+
+from .faulty_node import (
+    Fault,
+    FaultyNode,
+    delays,
+    drops_the_answer,
+    drops_the_request,
+    falsifies,
+    refuses,
+    repeats,
+    truncates,
+)
+
+DIGESTS = (number.to_bytes(32, "big") for number in itertools.count(1))
+METHODS = (
+    "eth_getTransactionCount",
+    "eth_estimateGas",
+    "eth_sendRawTransaction",
+    "eth_getTransactionReceipt",
+)
+FAULTS = (drops_the_request, drops_the_answer, delays, repeats, truncates)
+LIES = {
+    "a hash of something else": ("eth_sendRawTransaction", falsifies(lambda _: "0x" + "ab" * 32)),
+    "that it has it already": ("eth_sendRawTransaction", refuses("already known")),
+    "that the nonce is used": ("eth_sendRawTransaction", refuses("nonce too low")),
+    "that it pays too little": (
+        "eth_sendRawTransaction",
+        refuses("max fee per gas less than block base fee"),
+    ),
+    "that nothing was mined": ("eth_getTransactionReceipt", falsifies(lambda _: None)),
+    "another's receipt": (
+        "eth_getTransactionReceipt",
+        falsifies(lambda told: told and {**told, "transactionHash": "0x" + "ab" * 32}),
+    ),
+    "another block": (
+        "eth_getTransactionReceipt",
+        falsifies(lambda told: told and {**told, "blockHash": "0x" + "ab" * 32}),
+    ),
+    "no number": ("eth_getTransactionCount", falsifies(lambda _: "many")),
+    "a nonce to come": ("eth_getTransactionCount", falsifies(lambda told: hex(int(told, 16) + 3))),
+}
+
+
+@pytest.fixture(scope="module")
+def faulty(node: AnvilNode) -> Iterator[FaultyNode]:
+    with FaultyNode(node.port) as between:
+        yield between
+
+
+@pytest.fixture(scope="module")
+def through(
+    faulty: FaultyNode, log: ProvenanceLog, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Session]:
+    """Connected through the faulty node, which is honest so far."""
+    with (
+        kept_apart(tmp_path_factory.mktemp("through")),
+        connect(f"ethereum:dev:{faulty.url}") as session,
+    ):
+        yield session
+
+
+@pytest.fixture(autouse=True)
+def _untouched() -> None:
+    """The tests share a journal, which would not have anything taken back."""
+
+
+@pytest.fixture
+def send_once(faulty: FaultyNode, through: Session, log: ProvenanceLog, sender: Any) -> Any:
+    """Record a digest of the test's own as a script does; returns what became of it."""
+
+    def send_once(fault: Fault, method: str) -> tuple[list[Recorded], list[Entry]]:
+        digest = next(DIGESTS)
+        known = through.outbox.journal.entries()
+        faulty.plan(fault, method)
+        ProvenanceLog(log.contract).append(RecordKind.DATA, digest, sender=sender)
+        assert faulty.struck
+        entries = through.outbox.journal.entries()[len(known) :]
+        return log.recorded(digest=digest), [one for one in entries if one.call.to == log.address]
+
+    return send_once
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_record_is_made_once_whatever_happens_on_the_way(
+    send_once: Any, method: str, fault: Fault
+) -> None:
+    records, (entry,) = send_once(fault, method)
+    assert [one.transaction for one in records] == [entry.latest.hash]
+    assert entry.state is State.MINED
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_record_is_made_once_whatever_a_node_says(send_once: Any, lie: str) -> None:
+    method, fault = LIES[lie]
+    records, (entry,) = send_once(fault, method)
+    assert len(records) == 1
+    assert entry.state is State.MINED
