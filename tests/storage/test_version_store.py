@@ -14,10 +14,12 @@ from ml.storage.deltas import FORMAT
 from ml.storage.encrypted import put_encrypted
 from ml.storage.errors import NoKey, StorageError, UnknownObject, WrongContent
 from ml.storage.hot_versions import HotVersions
+from ml.storage.ipfs import IpfsStore
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import Stored
 from ml.storage.places import Places
 from ml.storage.sidecar import Payload
+from ml.storage.upkeep import Condition, repair
 from ml.storage.version_store import (
     DamagedBase,
     KeptVersion,
@@ -291,4 +293,19 @@ def test_damage_in_one_replica_does_no_harm(history: History, tmp_path: Path, go
     places = Places([str(history.store.root), str(copy)])
     both = VersionStore(places.store, places.sidecars, [KEY], history.locate, history.hot, EVERY)
     both.get(history.weights(5), got)
+    assert got.read_bytes() == history.versions[5].path.read_bytes()
+
+
+def test_versions_are_had_again_from_an_ipfs_node_alone(
+    history: History, ipfs_port: int, got: Path
+) -> None:
+    cids = [stored.cid for _, stored in history.named]
+    with IpfsStore(f"http://127.0.0.1:{ipfs_port}") as node:
+        assert all(
+            each.condition in (Condition.WHOLE, Condition.REPAIRED)
+            for each in repair([history.store, node], cids)
+        )
+        sidecars = history.store.sidecars
+        there = VersionStore(node, sidecars, [KEY], history.locate, history.hot, EVERY)
+        there.get(history.weights(5), got)
     assert got.read_bytes() == history.versions[5].path.read_bytes()
