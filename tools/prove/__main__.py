@@ -65,13 +65,19 @@ def main() -> int:
 
 
 def prove() -> list[Result]:
-    """Let halmos prove every ``check_`` function, for all inputs."""
+    """Let halmos prove every ``check_`` function, for all inputs.
+
+    It begins with a build of its own, which finds everything built, and must not find a cache that
+    ``forge test`` is about to write.
+    """
     report = LOGS / "halmos.json"
+    cache = OUTPUT / "halmos-cache"
+    shutil.copytree(OUTPUT / "cache", cache, dirs_exist_ok=True)
     options = ["--forge-build-out", ".forge/out", "--no-status", "--json-output", str(report)]
     options += ["--panic-error-codes", "*", "--solver-timeout-assertion", SOLVER_TIMEOUT]
-    return read_halmos(
-        read("halmos", [*PROVER, "halmos", *options], report), declared(PROOFS, "check_")
-    )
+    command = [*PROVER, "halmos", *options]
+    found = read("halmos", command, report, FOUNDRY_CACHE_PATH=str(cache))
+    return read_halmos(found, declared(PROOFS, "check_"))
 
 
 def try_invariants() -> list[Result]:
