@@ -105,7 +105,10 @@ class Reading(Generic[Result]):
 
     def _is_twin(self, index: int) -> bool:
         """Whether a tensor has all but its name in common with the one before."""
-        return index > 0 and self._tensors[index][1:] == self._tensors[index - 1][1:]
+        if index == 0:
+            return False
+        span, before = self._tensors[index], self._tensors[index - 1]
+        return span.start == before.start and span[1:] == before[1:]
 
     def _give_to_twins(self) -> None:
         for index in range(len(self._tensors)):
