@@ -190,10 +190,8 @@ def test_cancelled_entry_makes_way_for_a_transaction_that_does_nothing(
     open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
 ) -> None:
     node.rpc("evm_setAutomine", False)
-    queue = open_outbox().queue(sender)
+    queue = open_outbox(sleep=lambda _: node.rpc("anvil_mine", "0x1")).queue(sender)
     (entry,) = queue.put([append(1)])
-    node.rpc("evm_setIntervalMining", 1)
     cancelled = queue.cancel(entry)
-    node.rpc("evm_setIntervalMining", 0)
     assert (cancelled.state, recorded()) == (State.DROPPED, [])
     assert nonce(node, sender) == entry.nonce + 1
