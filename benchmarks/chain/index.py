@@ -37,6 +37,7 @@ from ml.chain.index.event_index import EventIndex, followed
 from ml.chain.index.queries import Search
 from ml.chain.index.reading import IndexedRegistry
 from ml.chain.log_records import RecordKind
+from ml.chain.outbox.rpc import Rpc
 from ml.chain.outbox.settings import FINAL_DEPTH
 from ml.chain.policy import PRESETS
 from ml.chain.provenance_log import ProvenanceLog
@@ -130,7 +131,7 @@ def measure(places: dict[str, URL], chain: ChainName) -> dict[int, dict[str, Fig
 
 def _figures(grown: LongChain, database: Database) -> Figures:
     registry, model = grown.registry, grown.line.id
-    source = BlockSource(networks.provider)
+    source = BlockSource(Rpc(networks.provider.web3))
     contracts = [followed(registry), followed(grown.log)]
     index = EventIndex(database, source, contracts, FINAL_DEPTH)
     latest = grown.line.latest

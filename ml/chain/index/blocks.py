@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ape.exceptions import ApeException, ProviderError
-from requests.exceptions import ConnectionError as RequestsConnectionError
-from requests.exceptions import RequestException
-from web3.providers.rpc import HTTPProvider
-
+from ml.chain.outbox.rpc import NoAnswer, Question, Rpc, RpcError
 from ml.errors import ModelproofError, NotVerified
 
-if TYPE_CHECKING:
-    from ape.api import ProviderAPI
-
-_HEADERS_PER_CALL: Final = 100
+_PAUSES_S: Final = (0.2, 1.0)
 
 Log = dict[str, Any]
 """As eth_getLogs has it."""
@@ -38,10 +32,14 @@ class Header:
 
 
 class BlockSource:
-    """The blocks of the chain that a provider is connected to."""
+    """The blocks of a node's chain.
 
-    def __init__(self, provider: ProviderAPI) -> None:
-        self._provider = provider
+    Raises (all methods):
+        NoAnswer: there is none, after several attempts.
+    """
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
 
     def latest(self) -> Header:
         """The last block.
@@ -49,7 +47,7 @@ class BlockSource:
         Raises:
             NotVerified: the node's answer is not a block.
         """
-        found = _header(self._ask("eth_getBlockByNumber", "latest", False))
+        (found,) = self._headers(["latest"])
         if found is None:
             raise NotVerified("the node says that its chain has no last block: ask another node.")
         return found
@@ -63,16 +61,12 @@ class BlockSource:
         return self.headers([number])[0]
 
     def headers(self, numbers: Sequence[int]) -> list[Header | None]:
-        """The blocks of some numbers, asked for many at once where the node takes that.
+        """The blocks of some numbers, asked for many at once.
 
         Raises:
             NotVerified: the node's answer is not those blocks.
         """
-        found: list[Header | None] = []
-        for start in range(0, len(numbers), _HEADERS_PER_CALL):
-            portion = numbers[start : start + _HEADERS_PER_CALL]
-            answers = self._ask_together("eth_getBlockByNumber", [(hex(n), False) for n in portion])
-            found += map(_header, answers)
+        found = self._headers([hex(number) for number in numbers])
         if any(one is not None and one.number != n for one, n in zip(found, numbers, strict=True)):
             raise NotVerified("the node answered with blocks that were not asked for.")
         return found
@@ -89,35 +83,31 @@ class BlockSource:
             "fromBlock": hex(first),
             "toBlock": hex(last),
         }
-        try:
-            answer = self._ask("eth_getLogs", query)
-        except RequestsConnectionError:
-            raise  # there is no node: fewer blocks would not help
-        except (ProviderError, RequestException) as error:
-            if first < last:
-                return None
-            raise ModelproofError(
-                f"the node does not say what happened in block {first} ({error}): it may keep too"
-                " little of the chain; name another one."
-            ) from error
-        return _checked(answer, first, last)
+        (answer,) = self._ask([("eth_getLogs", [query])])
+        if not isinstance(answer, RpcError):
+            return _checked(answer, first, last)
+        if first < last:
+            return None
+        raise ModelproofError(
+            f"the node does not say what happened in block {first} ({answer.message}): it may keep"
+            " too little of the chain; name another one."
+        )
 
-    def _ask(self, method: str, *parameters: object) -> Any:
-        return self._provider.make_request(method, list(parameters))
+    def _headers(self, which: Sequence[str]) -> list[Header | None]:
+        answers = self._ask([("eth_getBlockByNumber", [one, False]) for one in which])
+        for answer in answers:
+            if isinstance(answer, RpcError):
+                raise ModelproofError(f"the node does not tell its blocks: {answer.message}.")
+        return [_header(answer) for answer in answers]
 
-    def _ask_together(self, method: str, parameters: Sequence[tuple[object, ...]]) -> list[Any]:
-        """The answers to many calls, in one request if that works."""
-        http = self._provider.web3.provider
-        if isinstance(http, HTTPProvider) and len(parameters) > 1:
-            calls = [(method, list(each)) for each in parameters]
+    def _ask(self, questions: Sequence[Question]) -> list[Any]:
+        """Ask again where there is no answer: public nodes limit how often one may ask."""
+        for pause_s in _PAUSES_S:
             try:
-                answers = http.make_batch_request(calls)  # type: ignore[arg-type]
-                results = [answer["result"] for answer in answers]  # type: ignore[index]
-            except (ApeException, RequestException, LookupError, TypeError, ValueError):
-                results = []  # not every node takes several at once
-            if len(results) == len(parameters):
-                return results
-        return [self._ask(method, *each) for each in parameters]
+                return self._rpc.ask_all(questions)
+            except NoAnswer:
+                time.sleep(pause_s)
+        return self._rpc.ask_all(questions)
 
 
 def _header(answer: object) -> Header | None:

@@ -14,6 +14,7 @@ from ml.chain.index.following import Follower, Progress, finality_depth, tip_of
 from ml.chain.index.queries import Ancestor, Search
 from ml.chain.index.rows import Followed, events_of
 from ml.chain.logs import Event, Topics
+from ml.chain.outbox.rpc import Rpc
 from ml.chain.session import Session
 from ml.errors import ModelproofError
 
@@ -197,7 +198,7 @@ def open_index(
     place = place_for(chain, choice) if session.is_lasting else IN_MEMORY
     return EventIndex(
         Database(place, chain, anew=anew),
-        BlockSource(session.provider),
+        BlockSource(Rpc(session.provider.web3)),
         [followed(contract) for contract in contracts],
         finality_depth(session.network),
     )

@@ -165,7 +165,7 @@ class Follower:
     def _go_on(self, base: Header | None, head: Header) -> int:
         """Index what follows a block; return how many blocks that were."""
         first = begun = base.number + 1 if base else self._start
-        if first > head.number + 1 or (base is None and first > head.number):
+        if base is None and first > head.number:
             raise ModelproofError(
                 f"the node's chain ends at block {head.number}, before the contracts were created:"
                 " it is behind, or of another chain."

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import itertools
-import json
-import time
-from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Final
 
-from ml.chain.anvil import AnvilNode, RpcClient
+from web3 import HTTPProvider, Web3
+
+from ml.chain.anvil import AnvilNode
 from ml.chain.log_records import RecordKind
+from ml.chain.outbox.rpc import Rpc
 from ml.chain.provenance_log import ProvenanceLog
 from tests.contracts.batch import encode
 
-_MINED_S = 60
+GAS: Final = 15_000_000
+"""More than a block's records take."""
 
 
 class Branches:
-    """Records digests in a log, block by block, on a node that mines only when told to."""
+    """Records digests in a log, many in a block, on a node that mines a block per transaction."""
 
-    def __init__(self, node: AnvilNode, log: ProvenanceLog) -> None:
+    def __init__(self, node: AnvilNode, log: ProvenanceLog, caller: Any) -> None:
+        """Grow the node's chain.
+
+        Args:
+            node: whose chain
+            log: where records go
+            caller: a BatchCaller, whose records they are
+        """
         self._node = node
         self._log = log
+        self._caller = caller
         self._digests = itertools.count(1)
         self._account = node.rpc("eth_accounts")[7]
-
-    def __enter__(self) -> Self:
-        self._node.rpc("evm_setAutomine", False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._node.rpc("evm_setAutomine", True)
 
     @property
     def height(self) -> int:
@@ -39,14 +41,15 @@ class Branches:
 
     def append(self, records: int = 1) -> None:
         """A block with as many records."""
+        calls = []
         for _ in range(records):
             digest = next(self._digests).to_bytes(32, "big")
             arguments = (RecordKind.DATA, digest, 1, f"record {digest[-1]}")
-            data = "0x" + encode(self._log.contract, "append", *arguments).hex()
-            call = {"from": self._account, "to": self._log.address, "data": data, "gas": "0x50000"}
-            self._node.rpc("eth_sendTransaction", call)
-        self._wait_for(records)
-        self.mine(1)
+            calls.append(encode(self._log.contract, "append", *arguments))
+        data = encode(self._caller, "callEach", self._log.address, calls)
+        call = {"from": self._account, "to": str(self._caller.address), "data": "0x" + data.hex()}
+        receipt = self._node.rpc("eth_sendTransactionSync", {**call, "gas": hex(GAS)})
+        assert len(receipt["logs"]) == records
 
     def mine(self, blocks: int) -> None:
         """As many blocks in which nothing happens."""
@@ -65,21 +68,7 @@ class Branches:
         )
         self._node.rpc("evm_setNextBlockTimestamp", later)
 
-    def _wait_for(self, transactions: int) -> None:
-        """Wait until so many wait to be mined: Anvil answers a moment before."""
-        deadline = time.monotonic() + _MINED_S
-        while int(self._node.rpc("txpool_status")["pending"], 16) < transactions:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
 
-
-class OwnConnection:
-    """A provider as far as an index needs one, with a connection that no other process shares."""
-
-    def __init__(self, node: AnvilNode) -> None:
-        self._client = RpcClient(node.port)
-        self.web3 = SimpleNamespace(provider=None)
-
-    def make_request(self, method: str, parameters: list[Any]) -> Any:
-        """Ask the node."""
-        return self._client.call(method, *json.loads(json.dumps(parameters)))
+def own_connection(node: AnvilNode) -> Rpc:
+    """A connection to a node that no other process shares."""
+    return Rpc(Web3(HTTPProvider(node.url)))

@@ -13,6 +13,7 @@ from ml.chain.anvil import AnvilNode
 from ml.chain.index.blocks import BlockSource
 from ml.chain.index.database import IN_MEMORY, ChainName, Database
 from ml.chain.index.event_index import EventIndex, followed
+from ml.chain.outbox.rpc import Rpc
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session, connect
@@ -86,9 +87,9 @@ def make_index(
     opened: list[Database] = []
 
     def make(place: URL = IN_MEMORY, *, anew: bool = True, finality: int = 40) -> EventIndex:
-        database = Database(place, chain, anew=anew)
+        database = Database(place, chain, anew=anew and place != IN_MEMORY)
         opened.append(database)
-        source = BlockSource(module_session.provider)
+        source = BlockSource(Rpc(module_session.provider.web3))
         return EventIndex(database, source, [followed(registry), followed(log)], finality)
 
     yield make

@@ -6,14 +6,17 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import ape
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL, event
+from web3 import HTTPProvider, Web3
 
 from ml.chain.anvil import AnvilNode
 from ml.chain.index import following
@@ -22,21 +25,22 @@ from ml.chain.index.database import ChainName, Database
 from ml.chain.index.event_index import EventIndex, followed
 from ml.chain.index.queries import Search
 from ml.chain.log_records import RecordKind
+from ml.chain.outbox.rpc import Question, Rpc
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
 from tests.contracts.story import Cast, Story
 
-from .branches import Branches, OwnConnection
+from .branches import Branches, own_connection
 from .conftest import MakeIndex
 
 DEPTHS = range(1, 31)
+SOMETIMES = (1, 2, 3, 5, 8, 13, 21, 30)
 
 
-@pytest.fixture
-def branches(node: AnvilNode, log: ProvenanceLog) -> Iterator[Branches]:
-    with Branches(node, log) as growing:
-        yield growing
+@pytest.fixture(scope="module")
+def branches(node: AnvilNode, log: ProvenanceLog, module_cast: Cast) -> Branches:
+    return Branches(node, log, module_cast.deployer.deploy(ape.project.BatchCaller))
 
 
 def digest(index: EventIndex) -> bytes:
@@ -100,7 +104,7 @@ def test_contract_that_comes_later_is_indexed_from_its_first_block_on(
     place: URL,
 ) -> None:
     database = Database(place, chain, anew=True)
-    source = BlockSource(module_session.provider)
+    source = BlockSource(Rpc(module_session.provider.web3))
     branches.append()
     EventIndex(database, source, [followed(log)], 40).update()
     later = EventIndex(database, source, [followed(registry), followed(log)], 40)
@@ -136,8 +140,10 @@ def test_blocks_of_another_branch_are_taken_back_at_any_depth(
         after = [index.update() for index in indexes]
         assert [progress.taken_back for progress in after] == [depth] * 2
         assert all(one.tip.hash != other.tip.hash for one, other in zip(before, after, strict=True))
-        fresh = digest(make_index())
-        assert [index.status().digest for index in indexes] == [fresh] * 2
+        one, other = (index.status().digest for index in indexes)
+        assert one == other
+        if depth in SOMETIMES:  # a new one takes longer each time
+            assert one == digest(make_index())
 
 
 def test_branch_that_begins_below_the_finality_depth_is_followed_too(
@@ -178,25 +184,24 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(done=steps, finality=st.integers(1, 12))
 def test_whatever_happens_in_between_the_index_ends_as_a_new_one(
-    make_index: MakeIndex, node: AnvilNode, log: ProvenanceLog, done, finality: int
+    make_index: MakeIndex, branches: Branches, done: list[tuple[str, int]], finality: int
 ) -> None:
     index = make_index(finality=finality)
     marks = []
-    with Branches(node, log) as branches:
-        for what, number in done:
-            if what == "append":
-                branches.append(number)
-            elif what == "mine":
-                branches.mine(number)
-            elif what == "update":
-                index.update()
-            elif what == "mark":
-                marks.append(branches.mark())
-            elif marks:
-                branches.back(marks.pop())
+    for what, number in done:
+        if what == "append":
+            branches.append(number)
+        elif what == "mine":
+            branches.mine(number)
+        elif what == "update":
+            index.update()
+        elif what == "mark":
+            marks.append(branches.mark())
+        elif marks:
+            branches.back(marks.pop())
     assert digest(index) == digest(make_index(finality=finality))
 
 
@@ -224,24 +229,25 @@ def kill_at(step: int) -> Callable[..., None]:
     """Ends this process without a word at the n-th call."""
     left = [step]
 
-    def count(*_: object) -> None:
-        left[0] -= 1
+    def count(*happening: object) -> None:
+        reads = any(str(part).startswith(("SELECT", "PRAGMA")) for part in happening)
+        left[0] -= not reads
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return count
 
 
-class Killed(OwnConnection):
+class Counted(Rpc):
     """A connection that counts what is asked for."""
 
     def __init__(self, node: AnvilNode, count: Callable[..., None]) -> None:
-        super().__init__(node)
+        super().__init__(Web3(HTTPProvider(node.url)))
         self.count = count
 
-    def make_request(self, method, parameters):
+    def ask_all(self, questions: Sequence[Question]) -> list[Any]:
         self.count()
-        return super().make_request(method, parameters)
+        return super().ask_all(questions)
 
 
 def test_update_that_was_killed_at_any_step_is_finished_by_the_next(
@@ -253,7 +259,7 @@ def test_update_that_was_killed_at_any_step_is_finished_by_the_next(
     branches: Branches,
     tmp_path: Path,
 ) -> None:
-    """It goes back three blocks and on in two portions; killed before each query and question."""
+    """It goes back three blocks and on in two portions; killed before each change and question."""
     contracts = [followed(registry), followed(log)]
     before, place = tmp_path / "before.sqlite", tmp_path / "index.sqlite"
     url = URL.create("sqlite", database=str(place))
@@ -274,7 +280,7 @@ def test_update_that_was_killed_at_any_step_is_finished_by_the_next(
         database = Database(url, chain)
         for name in ("before_cursor_execute", "commit"):
             event.listen(database._engine, name, count)
-        EventIndex(database, BlockSource(Killed(node, count)), contracts, 4).update()
+        EventIndex(database, BlockSource(Counted(node, count)), contracts, 4).update()
 
     codes = []
     while not codes or codes[-1] != 0:
@@ -303,9 +309,9 @@ def test_update_of_a_server_that_was_killed_is_finished_by_the_next(
         count = kill_at(step)
         database = Database(postgres, chain)
         event.listen(database._engine, "before_cursor_execute", count)
-        EventIndex(database, BlockSource(OwnConnection(node)), contracts, 4).update()
+        EventIndex(database, BlockSource(own_connection(node)), contracts, 4).update()
 
-    for step in (4, 9, 14, 18):
+    for step in (1, 4, 7, 10):
         index = make_index(postgres, finality=4)
         mark = branches.mark()
         branches.append()
@@ -333,7 +339,7 @@ def test_processes_that_index_at_once_make_one_index(
     def work() -> None:
         following._FIRST_SPAN = 3
         database = Database(place, chain)
-        source = BlockSource(OwnConnection(node))
+        source = BlockSource(own_connection(node))
         for _ in range(4):
             EventIndex(database, source, contracts, 40).update()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from ml.chain.index.blocks import BlockSource
 from ml.chain.index.database import IN_MEMORY, ChainName, Database
 from ml.chain.index.event_index import EventIndex, followed
 from ml.chain.index.reading import IndexedRegistry
+from ml.chain.outbox.rpc import Rpc
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import connect
@@ -44,21 +46,52 @@ def told(registry: ModelRegistry, module_cast: Cast) -> Story:
     return story
 
 
+class Liar(LyingNode):
+    """Lies about blocks too, and refuses searches for logs."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.of_blocks: Callable[[Log], Any] = dict
+        """What is told instead of a block."""
+        self.refuses: Callable[[dict[str, Any]], str | None] = lambda _: None
+        """Why a search is refused, None if it is not."""
+
+    def respond(self, body: bytes) -> bytes:
+        asked, answer = json.loads(body), json.loads(super().respond(body))
+        several = isinstance(asked, list)
+        told = [
+            self._told(*both)
+            for both in zip(
+                asked if several else [asked], answer if several else [answer], strict=True
+            )
+        ]
+        return json.dumps(told if several else told[0]).encode()
+
+    def _told(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if asked["method"] == "eth_getBlockByNumber" and answer.get("result"):
+            return {**answer, "result": self.of_blocks(answer["result"])}
+        refusal = self.refuses(asked["params"][0]) if asked["method"] == "eth_getLogs" else None
+        if refusal is None:
+            return answer
+        error = {"code": -32005, "message": refusal}
+        return {"jsonrpc": "2.0", "id": asked["id"], "error": error}
+
+
 @pytest.fixture
-def liar(node: AnvilNode) -> Iterator[LyingNode]:
-    with LyingNode(node.port) as lying:
+def liar(node: AnvilNode) -> Iterator[Liar]:
+    with Liar(node.port) as lying:
         yield lying
 
 
 @pytest.fixture
 def index(
-    liar: LyingNode, told: Story, registry: ModelRegistry, log: ProvenanceLog, chain: ChainName
+    liar: Liar, told: Story, registry: ModelRegistry, log: ProvenanceLog, chain: ChainName
 ) -> Iterator[EventIndex]:
     """An index whose node is the liar."""
     with connect(network_at(liar)) as session:
         database = Database(IN_MEMORY, chain)
         contracts = [followed(registry), followed(log)]
-        yield EventIndex(database, BlockSource(session.provider), contracts, 40)
+        yield EventIndex(database, BlockSource(Rpc(session.provider.web3)), contracts, 40)
         database.close()
 
 
@@ -109,9 +142,7 @@ def numbered(index: str) -> Lie:
         pytest.param(lambda _: ["log", 5, {}], id="what are no logs"),
     ],
 )
-def test_events_that_cannot_be_are_not_indexed(
-    index: EventIndex, liar: LyingNode, lie: Lie
-) -> None:
+def test_events_that_cannot_be_are_not_indexed(index: EventIndex, liar: Liar, lie: Lie) -> None:
     liar.lie = lie
     with pytest.raises(NotVerified, match="ask another node"):
         index.update()
@@ -133,7 +164,7 @@ def test_events_that_cannot_be_are_not_indexed(
     ],
 )
 def test_blocks_that_cannot_be_are_not_indexed(
-    index: EventIndex, liar: LyingNode, made_of: Callable[[Log], Any]
+    index: EventIndex, liar: Liar, made_of: Callable[[Log], Any]
 ) -> None:
     liar.of_blocks = made_of
     with pytest.raises(NotVerified):
@@ -141,7 +172,7 @@ def test_blocks_that_cannot_be_are_not_indexed(
 
 
 def test_events_of_other_blocks_than_the_nodes_own_are_not_indexed(
-    index: EventIndex, liar: LyingNode
+    index: EventIndex, liar: Liar
 ) -> None:
     liar.lie = lambda logs: [{**log, "blockHash": "0x" + "22" * 32} for log in logs]
     with pytest.raises(ModelproofError, match="changed 5 times while it was read"):
@@ -149,7 +180,7 @@ def test_events_of_other_blocks_than_the_nodes_own_are_not_indexed(
 
 
 def test_node_that_refuses_many_blocks_at_once_is_asked_for_fewer(
-    index: EventIndex, liar: LyingNode, make_index: MakeIndex
+    index: EventIndex, liar: Liar, make_index: MakeIndex
 ) -> None:
     def refuse(query: dict[str, Any]) -> str | None:
         blocks = int(query["toBlock"], 16) - int(query["fromBlock"], 16) + 1
@@ -162,7 +193,7 @@ def test_node_that_refuses_many_blocks_at_once_is_asked_for_fewer(
     assert index.status().digest == honest.status().digest
 
 
-def test_node_without_history_is_named_as_such(index: EventIndex, liar: LyingNode) -> None:
+def test_node_without_history_is_named_as_such(index: EventIndex, liar: Liar) -> None:
     liar.refuses = lambda _: "missing trie node"
     with pytest.raises(ModelproofError, match=r"may keep too little of the chain.*another one\.$"):
         index.update()
@@ -184,7 +215,7 @@ def test_node_without_history_is_named_as_such(index: EventIndex, liar: LyingNod
     ],
 )
 def test_history_is_checked_and_an_index_with_a_lie_made_again(
-    index: EventIndex, liar: LyingNode, told: Story, lie: Lie
+    index: EventIndex, liar: Liar, told: Story, lie: Lie
 ) -> None:
     registry = IndexedRegistry(told.registry, index)
 
@@ -200,7 +231,7 @@ def test_history_is_checked_and_an_index_with_a_lie_made_again(
 
 
 def test_model_that_a_node_kept_back_once_is_found_again(
-    index: EventIndex, liar: LyingNode, told: Story
+    index: EventIndex, liar: Liar, told: Story
 ) -> None:
     registry = IndexedRegistry(told.registry, index)
     liar.lie = without("ModelCreated")
