@@ -177,10 +177,13 @@ class Follower:
                 continue
             headers, rows = portion
             with self._database.writing() as connection:
-                if tip_of(connection) != base:
+                if (
+                    tip_of(connection) != base
+                    or _listed(connection).keys() != self._contracts.keys()
+                ):
                     raise Moved
                 _write(connection, headers, rows)
-                _forget_old(connection, last - self._finality)
+                _forget_headers(connection, first - 1 - self._finality, last - self._finality)
             base, first = headers[-1], last + 1
         if base != head:
             raise Moved
@@ -326,11 +329,12 @@ def _insert(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) 
         connection.execute(insert(table), rows[start : start + _ROWS_PER_INSERT])
 
 
-def _forget_old(connection: Connection, last: int) -> None:
-    """Drop the headers of old blocks in which nothing happened."""
+def _forget_headers(connection: Connection, after: int, last: int) -> None:
+    """Drop the headers of old blocks in which nothing happened; up to ``after`` none is left."""
     blocks, events = tables.blocks, tables.events
+    old = (blocks.c.number > after) & (blocks.c.number <= last)
     eventful = select(events.c.block).where(events.c.block == blocks.c.number).exists()
-    connection.execute(delete(blocks).where(blocks.c.number <= last, ~eventful))
+    connection.execute(delete(blocks).where(old, ~eventful))
 
 
 def _values(header: Header) -> dict[str, Any]:

@@ -351,6 +351,49 @@ def test_processes_that_index_at_once_make_one_index(
     assert digest(index) == digest(make_index())
 
 
+class Interrupted(Rpc):
+    """A connection on which something else happens before the first search for logs."""
+
+    def __init__(self, node: AnvilNode, happens: Callable[[], object]) -> None:
+        super().__init__(Web3(HTTPProvider(node.url)))
+        self.happens: list[Callable[[], object]] = [happens]
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Any]:
+        if questions[0][0] == "eth_getLogs" and self.happens:
+            self.happens.pop()()
+        return super().ask_all(questions)
+
+
+def test_contract_that_another_process_adds_meanwhile_is_not_missed(
+    make_index: MakeIndex,
+    module_session: Session,
+    module_cast: Cast,
+    node: AnvilNode,
+    registry: ModelRegistry,
+    log: ProvenanceLog,
+    branches: Branches,
+) -> None:
+    """It was created after the last indexed block, so that this block alone gives it not away."""
+    index = make_index()
+    index.update()
+    branches.append()
+    newer = module_session.deploy(module_cast.deployer)[0]
+    contracts = [followed(newer), followed(log)]
+
+    def other() -> None:
+        source = BlockSource(own_connection(node))
+        follower = following.Follower(index.database, source, contracts)
+        follower._agree_on_contracts()
+
+    Story.begin(newer, module_cast)
+    source = BlockSource(Interrupted(node, other))
+    EventIndex(index.database, source, [followed(registry), followed(log)], 40).update()
+    index.update()
+    found, _ = index.search(newer.address, [])
+    assert found == list(newer.search([]))
+    assert found
+
+
 def test_reader_sees_the_index_of_one_moment(
     place: URL, make_index: MakeIndex, log: ProvenanceLog, branches: Branches
 ) -> None:
