@@ -199,7 +199,6 @@ def text_of(**changes: Any) -> str:
         signed_bytes(updates.dump(metadata_of(0, client=KEYS[1].address), model(0))),
         signed_bytes(updates.dump(metadata_of(0, correct=501), model(0))),
         signed_bytes(updates.dump(metadata_of(0, correct=-1), model(0))),
-        signed_bytes(bytes(10**6)),
         sent(0, changed("a", np.zeros(4, np.float32))),
         sent(0, changed("a", np.zeros((1, 3), np.float32))),
         sent(0, changed("z", np.zeros(3, np.float32))),
@@ -216,7 +215,6 @@ def text_of(**changes: Any) -> str:
         "another client's",
         "more correct than samples",
         "fewer than none correct",
-        "far too large",
         "longer tensor",
         "another shape",
         "a tensor too many",
@@ -226,6 +224,12 @@ def text_of(**changes: Any) -> str:
 )
 def test_file_that_is_no_update_of_this_model_is_ill_shaped(what: Sent) -> None:
     assert refusal(what) is Refusal.ILL_SHAPED
+
+
+def test_file_that_is_far_too_large_is_not_even_hashed() -> None:
+    file, _ = signed_bytes(b"something else")
+    with pytest.raises(UpdateRefused, match="1000000 bytes, and an update of this model at most"):
+        admitted((file, bytes(10**6)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -185,6 +185,12 @@ def test_average_in_blocks_is_that_of_the_whole_tensor() -> None:
     assert made.weights["w"].tobytes() == (acc / 24).astype(np.float32).tobytes()
 
 
+def test_average_of_negative_zeros_is_the_positive_one() -> None:
+    zeros = {name: np.full_like(tensor, -0.0) for name, tensor in BASE.items()}
+    made = aggregate(FedAvg(), BASE, [update(0, zeros), update(1, zeros)])
+    assert not np.signbit(flat(made.weights)).any()
+
+
 def test_largest_counts_and_weights_do_not_overflow() -> None:
     largest = {
         name: np.full_like(tensor, np.finfo(np.float32).max) for name, tensor in BASE.items()
