@@ -21,7 +21,13 @@ _SPLITS = ("iid", "non_iid", _BY_CLASS, "shard", "quantity", "dirichlet")
 
 @command("ape run prepare mnist --num-clients 100 --split-type shard")
 @click.argument("dataset", type=click.Choice(["iris", "digits", "mnist", "cifar10"]))
-@click.option("--num-clients", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--num-clients",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="How many clients the training part is divided among.",
+)
 @click.option(
     "--split-type",
     type=click.Choice(_SPLITS),
@@ -45,7 +51,13 @@ _SPLITS = ("iid", "non_iid", _BY_CLASS, "shard", "quantity", "dirichlet")
     type=float,
     help="Of a class split: how much of a class goes to its own clients.  [default: 1]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Everything random follows from it.",
+)
 @click.option("--holdout", type=click.IntRange(1), help="Samples.  [default: half of the test set]")
 @click.option(
     "--holdout-from",
