@@ -13,6 +13,7 @@ from ml.chain import history
 from ml.chain.anvil import AnvilNode
 from ml.chain.fsck import chain_check
 from ml.chain.fsck.disagreement import Disagreement
+from ml.chain.fsck.everything import check
 from ml.chain.fsck.index_check import check_index
 from ml.chain.fsck.journal_check import check_journal
 from ml.chain.fsck.store_check import NamedObject, check_stores
@@ -23,7 +24,7 @@ from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import Entry
 from ml.chain.outbox.rpc import Rpc
 from ml.chain.provenance_log import ProvenanceLog
-from ml.chain.session import Session
+from ml.chain.session import Session, connect
 from ml.storage.cid import Cid
 from ml.storage.encrypted import put_encrypted
 from ml.storage.keys import MasterKey
@@ -33,12 +34,54 @@ from tests.contracts.story import Cast, Story
 
 from .conftest import Tale
 from .lying_node import LyingNode, with_text, without
+from .places import kept_apart, network_at
 
 KEY = MasterKey.generate()
 
 
 def kinds(found: Iterator[Disagreement] | list[Disagreement]) -> list[tuple[str, str]]:
     return [(one.place.value, one.what) for one in found]
+
+
+# --- All of it ------------------------------------------------------------------------------------
+
+
+def test_everything_that_belongs_together_agrees(
+    session: Session, story: Story, places: Places, named: NamedObject
+) -> None:
+    story.register(content=named.content, object=named.sha256)
+    assert list(check(session, places=places)) == []
+
+
+def test_every_place_is_looked_at(
+    session: Session, story: Story, places: Places, named: NamedObject
+) -> None:
+    story.register(content=named.content, object=bytes(31) + b"1")
+    session.outbox.journal.mark_sent(entries(session)[-1:])
+    index = indexed_registry(session).index
+    index.update()
+    with index.database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM versions")
+    assert kinds(list(check(session, places=places))) == [
+        ("index", "missing row"),
+        ("journal", "mined and the journal does not know"),
+        ("store", "wrong digest"),
+        ("store", "wrong digest"),
+    ]
+
+
+@pytest.mark.parametrize(("kept", "place"), [("index", "index"), ("outbox", "journal")])
+def test_what_cannot_be_read_is_a_disagreement(
+    node: AnvilNode, cast: Cast, tmp_path: Path, kept: str, place: str
+) -> None:
+    with kept_apart(tmp_path):
+        with connect(network_at(node)) as session:
+            Story.begin(session.deploy(cast.deployer)[0], cast)
+            indexed_registry(session).index.update()
+        for file in (tmp_path / kept).glob("*.sqlite*"):
+            file.write_bytes(b"no database at all" * 1_000)
+        with connect(network_at(node)) as session:
+            assert kinds(list(check(session))) == [(place, "cannot be read")]
 
 
 # --- Deployments ----------------------------------------------------------------------------------
