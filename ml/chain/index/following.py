@@ -27,7 +27,7 @@ from ml.errors import ModelproofError, NotVerified
 _FINALITY: Final = {"base:sepolia": 600}
 """Blocks; on an L2 as many as it makes until those of L1 are final, roughly."""
 _MOST_READINGS: Final = 5
-_FIRST_SPAN: Final = 1_000
+_FIRST_SPAN: Final = 100
 _MANY_EVENTS: Final = 5_000
 """In one portion: the next one is made smaller."""
 _ROWS_PER_INSERT: Final = 5_000

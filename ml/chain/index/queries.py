@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from ml.chain.index import tables
 from ml.chain.logs import Topics
@@ -90,17 +91,16 @@ def _line(connection: Connection, contract: bytes, model: bytes, number: int) ->
     versions = tables.versions
     columns = [versions.c[name] for name in Ancestor._fields]
     of_model = (versions.c.contract == contract) & (versions.c.model == model)
-    line = (
-        select(*columns, literal(0).label("step"))
-        .where(of_model, versions.c.number == number)
-        .cte("line", recursive=True)
-    )
-    before = select(*columns, line.c.step + 1).where(
+    line = select(*columns).where(of_model, versions.c.number == number).cte("line", recursive=True)
+    before = select(*columns).where(
         of_model, versions.c.number == line.c.parent, versions.c.number < line.c.number
     )
-    line = line.union_all(before)
-    wanted = select(*(line.c[name] for name in Ancestor._fields)).order_by(line.c.step)
-    return [Ancestor(*row) for row in connection.execute(wanted).all()]
+    rows = connection.execute(select(line.union_all(before))).all()
+    # no parent comes after its child
+    return sorted((Ancestor(*row) for row in rows), key=_number_of, reverse=True)
+
+
+_number_of: Final = attrgetter("number")
 
 
 def _origin(connection: Connection, contract: bytes, model: bytes) -> tuple[bytes, int]:

@@ -77,22 +77,35 @@ class Liar(LyingNode):
         return {"jsonrpc": "2.0", "id": asked["id"], "error": error}
 
 
+@pytest.fixture(scope="module")
+def listening(node: AnvilNode) -> Iterator[tuple[Liar, Rpc]]:
+    """A liar, and a connection to it."""
+    with Liar(node.port) as lying, connect(network_at(lying)) as session:
+        yield lying, Rpc(session.provider.web3)
+
+
 @pytest.fixture
-def liar(node: AnvilNode) -> Iterator[Liar]:
-    with Liar(node.port) as lying:
-        yield lying
+def liar(listening: tuple[Liar, Rpc]) -> Liar:
+    """Honest until it is told otherwise."""
+    lying, _ = listening
+    lying.lie, lying.of_blocks, lying.refuses = list, dict, lambda _: None
+    return lying
 
 
 @pytest.fixture
 def index(
-    liar: Liar, told: Story, registry: ModelRegistry, log: ProvenanceLog, chain: ChainName
+    listening: tuple[Liar, Rpc],
+    liar: Liar,
+    told: Story,
+    registry: ModelRegistry,
+    log: ProvenanceLog,
+    chain: ChainName,
 ) -> Iterator[EventIndex]:
     """An index whose node is the liar."""
-    with connect(network_at(liar)) as session:
-        database = Database(IN_MEMORY, chain)
-        contracts = [followed(registry), followed(log)]
-        yield EventIndex(database, BlockSource(Rpc(session.provider.web3)), contracts, 40)
-        database.close()
+    database = Database(IN_MEMORY, chain)
+    contracts = [followed(registry), followed(log)]
+    yield EventIndex(database, BlockSource(listening[1]), contracts, 40)
+    database.close()
 
 
 def elsewhere(logs: list[Log]) -> list[Log]:
