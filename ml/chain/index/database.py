@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from ml.chain.index import tables
@@ -150,8 +150,9 @@ class Database:
         with self._plainly():
             try:
                 self._make(anew=True)
-            except DBAPIError:
-                if self._in_memory or not self._is_sqlite:
+            except DBAPIError as error:
+                is_damaged = not isinstance(error, OperationalError)  # not locked, full, read-only
+                if self._in_memory or not self._is_sqlite or not is_damaged:
                     raise
                 self._engine.dispose()
                 for suffix in ("", "-wal", "-shm"):

@@ -29,6 +29,7 @@ class IndexedRegistry(ModelRegistry):
         super().__init__(registry.contract, registry.deployed_at)
         self.index = index
         self._as_of: Header | None = None
+        self._without_index = False
 
     @property
     def as_of(self) -> Header:
@@ -48,6 +49,9 @@ class IndexedRegistry(ModelRegistry):
             NotVerified: the node, or the index, says what cannot be.
             ModelproofError: the index cannot be brought up to date.
         """
+        if self._without_index:
+            yield from super().search(topics)
+            return
         self.index.update()
         found, self._as_of = self.index.search(self.address, topics)
         yield from found
@@ -55,8 +59,8 @@ class IndexedRegistry(ModelRegistry):
     def believed(self, read: Callable[[], Result]) -> Result:
         """What a reading comes to that believes only what it can check.
 
-        If it does not believe what is in the index, or misses a model there, the index is made
-        again from the chain first: as much work as reading without one.
+        If it does not believe what is in the index, or misses a model there, the node is asked
+        itself. If that convinces, the index is made again.
 
         Raises:
             NotVerified: it does not believe what the node says now either.
@@ -64,8 +68,13 @@ class IndexedRegistry(ModelRegistry):
         try:
             return read()
         except (NotVerified, UnknownModel):
-            self.index.rebuild()
-            return read()
+            self._without_index = True
+            try:
+                read()
+            finally:
+                self._without_index = False
+        self.index.rebuild()
+        return read()
 
 
 def indexed_registry(

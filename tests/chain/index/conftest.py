@@ -22,7 +22,6 @@ from tests.contracts.story import Cast, Story
 
 from .postgres import running_postgres
 
-Place = URL
 MakeIndex = Callable[..., EventIndex]
 
 

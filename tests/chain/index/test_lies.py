@@ -238,9 +238,19 @@ def test_history_is_checked_and_an_index_with_a_lie_made_again(
     liar.lie = lie
     with pytest.raises(NotVerified, match=r"[aA]sk another node"):
         read()
-    index.update()  # the lie is in it
+    lied = index.status().digest  # the lie is in it
     liar.lie = list
     assert read() == history.read(told.registry, told.id)
+    assert index.status().digest != lied
+
+
+def test_model_that_there_is_not_leaves_the_index_alone(
+    index: EventIndex, told: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = IndexedRegistry(told.registry, index)
+    monkeypatch.setattr(index, "rebuild", pytest.fail)
+    with pytest.raises(models.UnknownModel):
+        registry.believed(lambda: models.resolve(registry, "mnits"))
 
 
 def test_model_that_a_node_kept_back_once_is_found_again(
