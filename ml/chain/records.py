@@ -78,6 +78,17 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """A version that is to be registered."""
+
+    model: bytes
+    version: int
+    weights: bytes
+    details: Details
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What a validator states: how these very weights did on this very test set."""
 

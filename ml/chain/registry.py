@@ -21,6 +21,7 @@ from ml.chain.records import (
     Model,
     Origin,
     Receipt,
+    Registration,
     Role,
     Signature,
     SignedEvaluation,
@@ -90,6 +91,20 @@ class ModelRegistry(DeployedContract):
         """Register the next version, TRAINER; it then waits for its validation."""
         arguments = (model, version, weights, details_fields(details), metadata)
         return self._send("register", *arguments, sender=sender)[1]
+
+    def register_all(
+        self, registrations: Sequence[Registration], *, sender: AccountAPI
+    ) -> list[Receipt]:
+        """Register versions of different models, all in flight at once, TRAINER of each.
+
+        Raises:
+            ContractRefused: one would be refused, and none is sent; or one was, in its block.
+        """
+        rows = [
+            (one.model, one.version, one.weights, details_fields(one.details), one.metadata)
+            for one in registrations
+        ]
+        return self._send_all("register", rows, sender)
 
     def validate(
         self, model: bytes, evaluation: Evaluation, metrics: str, *, sender: AccountAPI

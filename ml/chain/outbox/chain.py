@@ -13,6 +13,8 @@ from ml.chain.outbox.fees import DEFAULT_TIP, Market
 from ml.chain.outbox.rpc import NoAnswer, Rpc, RpcError
 from ml.errors import ModelproofError
 
+_SELECTOR: Final = 4
+"""Bytes that say which function is called."""
 _MARGIN: Final = (3, 2)
 _MORE_GAS: Final = 50_000
 """What is given over the node's estimate: transactions in between may make a call dearer, such as a
@@ -92,15 +94,36 @@ class Chain:
         )
 
     def estimate(self, calls: Sequence[Call], gas_limit: int) -> list[int | Reverts]:
-        """The gas to give to each call, or why it would revert."""
-        answers = self._rpc.ask_all([("eth_estimateGas", [_as_rpc(call)]) for call in calls])
-        times, by = _MARGIN
+        """The gas to give to each call, or why it would revert.
+
+        Estimating takes a node many trials of one call: of calls of one function with equally long
+        data only the first is estimated, and the others are tried.
+        """
+        first: dict[tuple[str, bytes, int], int] = {}
+        alike = [(call.to, call.data[:_SELECTOR], len(call.data)) for call in calls]
+        for place, kind in enumerate(alike):
+            first.setdefault(kind, place)
+        estimated = set(first.values())
+        answers = self._rpc.ask_all(
+            [
+                ("eth_estimateGas", [_as_rpc(call)])
+                if place in estimated
+                else ("eth_call", [_as_rpc(call), "latest"])
+                for place, call in enumerate(calls)
+            ]
+        )
         return [
             self._why(call, answer)
             if isinstance(answer, RpcError)
-            else min(_number(answer) * times // by + _MORE_GAS, gas_limit)
-            for call, answer in zip(calls, answers, strict=True)
+            else self._ample(answers[first[kind]], gas_limit)
+            for call, kind, answer in zip(calls, alike, answers, strict=True)
         ]
+
+    def _ample(self, estimate: Any, gas_limit: int) -> int:
+        if isinstance(estimate, RpcError):
+            return gas_limit  # nothing of this will be sent
+        times, by = _MARGIN
+        return min(_number(estimate) * times // by + _MORE_GAS, gas_limit)
 
     def trial(self, call: Call, block: int | None = None) -> bytes:
         """What a call would return, on the latest block or on an earlier one.

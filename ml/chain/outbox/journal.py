@@ -22,6 +22,8 @@ from ml.errors import ModelproofError
 _FORMAT: Final = 1
 _BUSY_TIMEOUT_S: Final = 60.0
 _IN_MEMORY: Final = ":memory:"
+_AT_ONCE: Final = 500
+"""Entries that one statement asks for by their numbers."""
 
 _SCHEMA: Final = f"""
 CREATE TABLE chain (
@@ -135,7 +137,7 @@ class Journal:
             for number in reported:
                 self._update(number, "reported = 1")
             numbers = [self._insert(one) for one in prepared]
-        return [self.entry(number) for number in numbers]
+        return self.again(numbers)
 
     def add_attempt(self, entry: Entry, attempt: Attempt) -> Entry:
         """Write another signed transaction of an entry down; its nonce is the entry's from now."""
@@ -160,21 +162,29 @@ class Journal:
 
     def include(self, entry: Entry, state: State, found: Inclusion, reverted: bytes = b"") -> Entry:
         """An entry is in a block: mined, final, or refused there."""
-        with self._writing():
-            self._update(
-                entry.id,
-                "state = ?, mined_hash = ?, block = ?, block_hash = ?, gas_used = ?,"
-                " succeeded = ?, reverted_with = ?, nonce = ?, failure = ''",
-                state,
-                found.transaction,
-                found.block,
-                found.block_hash,
-                found.gas_used,
-                int(found.succeeded),
-                reverted,
-                _nonce_of(entry, found),
-            )
+        self.include_all([(entry, state, found, reverted)])
         return self.entry(entry.id)
+
+    def include_all(self, noted: Iterable[tuple[Entry, State, Inclusion, bytes]]) -> None:
+        """The same of many entries, in one step."""
+        noted = list(noted)
+        if not noted:
+            return
+        with self._writing():
+            for entry, state, found, reverted in noted:
+                self._update(
+                    entry.id,
+                    "state = ?, mined_hash = ?, block = ?, block_hash = ?, gas_used = ?,"
+                    " succeeded = ?, reverted_with = ?, nonce = ?, failure = ''",
+                    state,
+                    found.transaction,
+                    found.block,
+                    found.block_hash,
+                    found.gas_used,
+                    int(found.succeeded),
+                    reverted,
+                    _nonce_of(entry, found),
+                )
 
     def give_up(self, entry: Entry, state: State, failure: str, reverted: bytes = b"") -> Entry:
         """An entry is refused or dropped without being in a block."""
@@ -202,6 +212,19 @@ class Journal:
         if not found:
             raise JournalError(f"the journal {self._where} has no entry {number}.")
         return found[0]
+
+    def again(self, numbers: Sequence[int]) -> list[Entry]:
+        """Entries as they stand now, in the order of these numbers.
+
+        Raises:
+            JournalError: one of them is not there.
+        """
+        found: dict[int, Entry] = {}
+        for start in range(0, len(numbers), _AT_ONCE):
+            some = numbers[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            found |= {one.id: one for one in self._entries(f"id IN ({marks})", *some)}
+        return [found.get(number) or self.entry(number) for number in numbers]
 
     def entries(self, sender: str | None = None, states: Sequence[State] = ()) -> list[Entry]:
         """The entries of a sender and in these states, of all and in any without; oldest first."""

@@ -54,11 +54,14 @@ class Keeper:
     def look_for(self, entries: Sequence[Entry]) -> int:
         """Note which of these are in a block by now; returns the number of the latest block."""
         head, found = self.patiently(lambda: self.chain.find(entries))
-        for entry in entries:
-            if entry.id in found:
-                self._note(entry, found[entry.id], head)
-            elif entry.state is State.MINED:
-                self._journal.mark_sent([entry])
+        self._journal.include_all(
+            noted
+            for entry in entries
+            if entry.id in found and (noted := self._outcome(entry, found[entry.id], head))
+        )
+        self._journal.mark_sent(
+            entry for entry in entries if entry.id not in found and entry.state is State.MINED
+        )
         return head
 
     def patiently(self, ask: Callable[[], T]) -> T:
@@ -82,7 +85,7 @@ class Keeper:
         """Those that are in no block any more, in the order in which they were."""
         in_order = sorted(mined, key=_place)
         self.look_for(in_order)
-        return [one for one in in_order if self._journal.entry(one.id).is_open]
+        return [one for one in self._journal.again([one.id for one in in_order]) if one.is_open]
 
     def _send_in_order(self, removed: Sequence[Entry]) -> None:
         """Send what was removed again; what follows from something else, after that is mined."""
@@ -96,7 +99,8 @@ class Keeper:
                 self.patiently(lambda: self.chain.send([waiting[0].latest]))
                 sent.append(waiting.pop(0))
                 continue
-            under_way = [one for one in sent if self._journal.entry(one.id).is_open]
+            now = self._journal.again([one.id for one in sent])
+            under_way = [one for one in now if one.is_open]
             if under_way and settings.clock() < deadline:
                 self.look_for(under_way)
                 settings.sleep(pause_s)
@@ -118,14 +122,17 @@ class Keeper:
             return reverts
         return None
 
-    def _note(self, entry: Entry, found: Inclusion, head: int) -> None:
+    def _outcome(
+        self, entry: Entry, found: Inclusion, head: int
+    ) -> tuple[Entry, State, Inclusion, bytes] | None:
+        """What is to be written down of an entry that is in a block; None if it is already."""
         if not found.succeeded:
-            self._journal.include(entry, State.REFUSED, found, self._reason(entry, found))
-            return
+            return entry, State.REFUSED, found, self._reason(entry, found)
         is_final = head - found.block >= self.settings.final_depth
         state = State.FINAL if is_final else State.MINED
-        if (entry.state, entry.inclusion) != (state, found):
-            self._journal.include(entry, state, found)
+        if (entry.state, entry.inclusion) == (state, found):
+            return None
+        return entry, state, found, b""
 
     def _reason(self, entry: Entry, found: Inclusion) -> bytes:
         """What the contract gave as its reason: on the state that its block left behind."""

@@ -108,13 +108,14 @@ class SenderQueue:
             NoAnswer, NotSent: see there.
         """
         settings, pause_s = self._settings, _FIRST_PAUSE_S
+        numbers = [entry.id for entry in entries]
         begun = looked = settings.clock()
         stuck_after_s, stuck_since = settings.stuck_after_s, begun
         while True:
-            current = [self._journal.entry(entry.id) for entry in entries]
+            current = self._journal.again(numbers)
             missing = [one for one in current if one.is_open or one.state is State.MINED]
             head = self._keeper.look_for(missing) if missing else 0
-            current = [self._journal.entry(entry.id) for entry in entries]
+            current = self._journal.again(numbers)
             if all(self._is_settled(one, head) for one in current):
                 return current
             now = settings.clock()
@@ -273,7 +274,7 @@ class SenderQueue:
 
     def _speed_up(self, entries: Sequence[Entry]) -> None:
         with self._locks.hold(self.sender):
-            current = [self._journal.entry(entry.id) for entry in entries]
+            current = self._journal.again([entry.id for entry in entries])
             waiting = [one for one in current if one.is_open]
             with suppress(TooDear):  # then it waits until gas is cheaper, or the time is up
                 for entry in waiting:

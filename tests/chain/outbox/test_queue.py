@@ -16,8 +16,6 @@ from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.refusals import refusal
 from ml.errors import ModelproofError
 
-GWEI = 10**9
-
 
 def nonce(node: AnvilNode, account: Any, block: str = "latest") -> int:
     return int(node.rpc("eth_getTransactionCount", str(account.address), block), 16)
@@ -97,12 +95,11 @@ def test_fees_stay_below_the_users_cap(
     open_outbox: Any, append: Any, sender: Any, node: AnvilNode
 ) -> None:
     node.rpc("evm_setAutomine", False)
-    node.rpc("anvil_setNextBlockBaseFeePerGas", hex(2 * GWEI))
-    node.rpc("anvil_mine", "0x1")
-    with pytest.raises(TooDear, match=r"above the cap of 1: wait, or raise MODELPROOF_MAX_FEE"):
-        open_outbox(fee_cap=GWEI).queue(sender).put([append(1)])
-    (entry,) = open_outbox(fee_cap=3 * GWEI).queue(sender).put([append(1)])
-    assert entry.latest.max_fee == 3 * GWEI
+    with pytest.raises(TooDear, match=r"above the cap of 0\.000000001: wait, or raise MODELPROOF"):
+        open_outbox(fee_cap=1).queue(sender).put([append(1)])
+    cap = int(node.rpc("eth_getBlockByNumber", "latest", False)["baseFeePerGas"], 16) + 2
+    (entry,) = open_outbox(fee_cap=cap).queue(sender).put([append(1)])
+    assert entry.latest.max_fee == cap
 
 
 def test_nonce_that_another_program_used_is_not_waited_for(

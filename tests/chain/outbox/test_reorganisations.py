@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import ape
@@ -9,35 +10,41 @@ import pytest
 
 from ml.chain.anvil import AnvilNode
 from ml.chain.outbox.entry import State
-from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
 from tests.contracts.story import Cast, Story
 
-DEEPEST = 30
+FIVE = range(1, 6)
 
 
 @pytest.fixture(autouse=True)
-def _untouched(node: AnvilNode, log: ProvenanceLog) -> None:
-    """Nothing that earlier tests did is in reach; Anvil cannot go back to before what it undid."""
-    node.rpc("anvil_mine", hex(DEEPEST + 1))
+def _untouched(node: AnvilNode) -> Iterator[None]:
+    """Anvil cannot go back to before what it undid, so that all tests share a chain and a journal.
+
+    It also loses code after some hundred blocks: few are made.
+    """
+    yield
+    node.rpc("evm_setAutomine", True)
 
 
-@pytest.mark.parametrize("depth", range(1, DEEPEST + 1))
+@pytest.mark.parametrize("depth", range(1, 31))
 def test_fresh_records_survive_a_reorganisation(
-    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode, depth: int
+    connected: Session, append: Any, recorded: Any, sender: Any, node: AnvilNode, depth: int
 ) -> None:
-    queue = open_outbox().queue(sender)
-    numbers = [100 * depth + number for number in range(1, 6)]
-    entries = queue.wait(queue.put([append(number) for number in numbers]))
-    before = {one.id: one.latest.hash for one in entries}
+    queue = connected.outbox.queue(sender)
+    numbers = [100 * depth + number for number in FIVE]
+    node.rpc("evm_setAutomine", False)
+    entries = queue.put([append(number) for number in numbers])
+    node.rpc("anvil_mine", "0x1")
+    before = {one.id: one.inclusion.transaction for one in queue.wait(entries) if one.inclusion}
     node.rpc("anvil_reorg", depth, [])
-    outbox = open_outbox()
-    outbox.keeper.restore()
-    again = outbox.queue(sender).wait([outbox.journal.entry(one.id) for one in entries])
+    assert not set(numbers) & set(recorded())
+    connected.restore()
+    node.rpc("anvil_mine", "0x1")
+    again = queue.wait(entries)
     assert {one.state for one in again} == {State.MINED}
     assert {one.id: one.inclusion.transaction for one in again if one.inclusion} == before
-    assert [number for number in recorded() if number in numbers] == numbers
+    assert recorded() == [100 * each + number for each in range(1, depth + 1) for number in FIVE]
 
 
 def test_records_that_follow_from_each_other_are_sent_again_in_their_order(
