@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from ml.chain.index import tables
 from ml.chain.logs import Topics
-from ml.errors import ModelproofError
+from ml.errors import ModelproofError, NotVerified
 
 _events = tables.events.c
+_SMALLEST_PAGE: Final = 16
+_LARGEST_PAGE: Final = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,14 @@ def lineage(connection: Connection, contract: bytes, model: bytes, number: int) 
 
     Raises:
         ModelproofError: a version is not in the index.
+        NotVerified: a model is a fork of itself, which no contract allows.
     """
     line: list[Ancestor] = []
+    passed = set()
     while number:
+        if model in passed:
+            raise NotVerified("what the node said of forks runs in a circle: ask another node.")
+        passed.add(model)
         steps = _line(connection, contract, model, number)
         if not steps or steps[-1].parent:
             gone = steps[-1].parent if steps else number
@@ -87,20 +93,29 @@ def lineage(connection: Connection, contract: bytes, model: bytes, number: int) 
 
 
 def _line(connection: Connection, contract: bytes, model: bytes, number: int) -> list[Ancestor]:
-    """A version and its ancestors within a model; the last one has no parent in the index."""
-    versions = tables.versions
-    columns = [versions.c[name] for name in Ancestor._fields]
-    of_model = (versions.c.contract == contract) & (versions.c.model == model)
-    line = select(*columns).where(of_model, versions.c.number == number).cte("line", recursive=True)
-    before = select(*columns).where(
-        of_model, versions.c.number == line.c.parent, versions.c.number < line.c.number
-    )
-    rows = connection.execute(select(line.union_all(before))).all()
-    # no parent comes after its child
-    return sorted((Ancestor(*row) for row in rows), key=_number_of, reverse=True)
+    """A version and its ancestors within a model; the last one has no parent in the index.
 
-
-_number_of: Final = attrgetter("number")
+    Page by page: on a line without gaps most rows are on it, which a recursive query would look up
+    one by one.
+    """
+    versions = tables.versions.c
+    query = select(versions.number, versions.parent, versions.weights, versions.block)
+    of_model = query.where(versions.contract == contract, versions.model == model)
+    newest_first = of_model.order_by(versions.number.desc())
+    line: list[Ancestor] = []
+    size = _SMALLEST_PAGE
+    while number:
+        page = newest_first.where(versions.number <= number).limit(size)
+        before, seen = len(line), 0
+        for row in connection.execute(page).all():
+            seen += 1
+            if row[0] == number > row[1]:
+                line.append(Ancestor(model, *row))
+                number = row[1]
+        if len(line) == before:
+            break
+        size = min(2 * size, _LARGEST_PAGE) if len(line) - before == seen else _SMALLEST_PAGE
+    return line
 
 
 def _origin(connection: Connection, contract: bytes, model: bytes) -> tuple[bytes, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, insert
 
 from ml.chain import history, models
 from ml.chain.commitment import commitment
+from ml.chain.index import queries, tables
 from ml.chain.index.database import ChainName, Database, IndexUnusable, place_for
 from ml.chain.index.event_index import EventIndex, open_index
 from ml.chain.index.queries import Search
@@ -20,7 +22,7 @@ from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.records import Origin, Role
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import OWN_ANVIL, Session, connect
-from ml.errors import ModelproofError
+from ml.errors import ModelproofError, NotVerified
 from ml.storage.cid import Cid, Codec
 from tests.contracts.story import TEST_SET, Cast, Story, weights_of
 
@@ -174,6 +176,41 @@ def test_lineage_of_what_is_not_in_the_index_is_refused(
     index.update()
     with pytest.raises(ModelproofError, match="the index has no version 7 of model"):
         index.lineage(registry.address, story.id, 7)
+
+
+def fill(index: EventIndex, address: bytes, parents: dict[int, int], origins: dict) -> None:
+    """Models whose versions have these parents, in an index that no chain is asked about."""
+    with index.database.writing() as connection:
+        for model, (origin, version) in origins.items():
+            row = {"contract": address, "model": model, "block": 1, "origin_version": version}
+            connection.execute(insert(tables.models).values(**row, origin_model=origin))
+            of = {"contract": address, "model": model, "weights": bytes(32), "block": 1}
+            rows = [{**of, "number": n, "parent": parent} for n, parent in parents.items()]
+            connection.execute(insert(tables.versions), rows)
+
+
+@pytest.mark.parametrize("farthest", [1, 2, 60], ids=["no gaps", "some gaps", "wide gaps"])
+def test_lineage_is_the_line_of_parents_however_long_and_sparse(
+    index: EventIndex, farthest: int
+) -> None:
+    chance = random.Random(farthest)
+    parents = {n: max(n - chance.randint(1, farthest), 0) for n in range(1, 400)}
+    line, number = [], 399
+    while number:
+        line.append(number)
+        number = parents[number]
+    model, address = bytes(31) + b"1", bytes(19) + b"1"
+    fill(index, address, parents, {model: (None, 0)})
+    with index.database.reading() as connection:
+        found = queries.lineage(connection, address, model, 399)
+    assert [one.number for one in found] == line
+
+
+def test_lineage_that_a_node_made_run_in_a_circle_ends(index: EventIndex) -> None:
+    one, other, address = bytes(31) + b"1", bytes(31) + b"2", bytes(19) + b"1"
+    fill(index, address, {1: 0}, {one: (other, 1), other: (one, 1)})
+    with index.database.reading() as connection, pytest.raises(NotVerified, match="in a circle"):
+        queries.lineage(connection, address, one, 1)
 
 
 # --- Where it is ----------------------------------------------------------------------------------
