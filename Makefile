@@ -13,7 +13,7 @@ MUTANTS ?=
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test prove conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts clean
+.PHONY: help setup demo test prove conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts bench-chain clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -94,6 +94,10 @@ bench-storage: setup ## measure encrypting, naming and storing into benchmarks/r
 
 bench-artifacts: setup ## measure verifying 1 GiB, beside Model Signing, into benchmarks/results/artifacts.json
 	@$(BIN)/python -m benchmarks.artifacts
+
+bench-chain: setup ## measure sending, recording and reading into benchmarks/results/chain_*.json
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m benchmarks.chain
 
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv .venv-prove node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
