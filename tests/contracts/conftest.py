@@ -53,6 +53,14 @@ def _no_tracing() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _journal_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Other nodes than Ape's own are taken for chains that last, of which a journal is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELPROOF_OUTBOX", str(tmp_path_factory.mktemp("outbox")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_way_of_answering(chain: Any) -> None:
     if isinstance(chain.provider, LocalProvider):
         speak_json_rpc(chain.provider)
