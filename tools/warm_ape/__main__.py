@@ -49,8 +49,10 @@ def become(command: dict[str, Any]) -> NoReturn:
     sys.argv = command["arguments"]
     code: Any = 1
     try:
+        import ape
         from ape._cli import cli
 
+        ape.project.load_manifest()  # contracts may have been compiled since the start
         code = cli()
     except SystemExit as end:
         code = end.code
