@@ -55,8 +55,11 @@ def found(connection: Connection, search: Search, limit: int | None = None) -> l
     """The events that a search finds, with the time of their block, the latest first."""
     blocks = tables.blocks.c
     query = select(tables.events, blocks.time).join(tables.blocks, blocks.number == _events.block)
-    for value in search.mentions:
+    place: list[ColumnElement[int]] = [_events.block, _events.log_index]
+    for number, value in enumerate(search.mentions):
         one = tables.mentions.alias()
+        if number == 0:  # whose rows are in this order
+            place = [one.c.block, one.c.log_index]
         query = query.join(
             one, (one.c.block == _events.block) & (one.c.log_index == _events.log_index)
         ).where(one.c.value == value)
@@ -66,7 +69,7 @@ def found(connection: Connection, search: Search, limit: int | None = None) -> l
         query = query.where(blocks.time >= search.since)
     if search.until is not None:
         query = query.where(blocks.time <= search.until)
-    query = query.order_by(_events.block.desc(), _events.log_index.desc()).limit(limit)
+    query = query.order_by(*(column.desc() for column in place)).limit(limit)
     return list(connection.execute(query))
 
 

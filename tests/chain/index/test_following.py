@@ -161,6 +161,13 @@ def test_branch_that_begins_below_the_finality_depth_is_followed_too(
     assert digest(index) == digest(make_index(finality=5))
 
 
+def test_finality_is_the_networks() -> None:
+    depths = [
+        following.finality_depth(f"{name}:node") for name in ("ethereum:sepolia", "base:sepolia")
+    ]
+    assert depths == [64, 600]
+
+
 def test_chain_that_became_shorter_is_followed(make_index: MakeIndex, branches: Branches) -> None:
     index = make_index(finality=8)
     branches.append()
