@@ -27,10 +27,14 @@ import requests
 from ape.logging import logger
 
 from ml.chain.anvil import HOST, RpcClient
+from ml.chain.fsck.chain_check import check_log, read_models
+from ml.chain.fsck.journal_check import check_journal
 from ml.chain.log_records import RecordKind
 from ml.chain.outbox import journal
+from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import State
 from ml.chain.outbox.opening import close_outbox_of
+from ml.chain.outbox.rpc import Rpc
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.recording import record_once
 from ml.chain.registry import ModelRegistry
@@ -48,8 +52,8 @@ Work: TypeAlias = Callable[[Cast], None]
 class Scene:
     """What is killed, and where it leaves its traces."""
 
-    address: str
-    """Of the contract that is written to."""
+    contract: ModelRegistry | ProvenanceLog
+    """What is written to."""
     sender: str
     work: Work
 
@@ -121,20 +125,36 @@ class Stage:
         return scene
 
     def run(self, scene: Scene, fuse: Fuse | None = None) -> None:
-        """Be the process that does it, with a socket of its own."""
+        """Be the process that does it, with a socket of its own.
+
+        One that is not to be killed looks at all there is when it is done.
+        """
         provider: Any = self.session.provider.web3.provider
         provider._active_provider._request_session_manager.session_cache.clear()
         if fuse is not None:
             fuse.lay()
         scene.work(self.cast)
         self.session.outbox.keyless_queue(scene.sender).settle()
+        if fuse is None:
+            self.check(scene)
         close_outbox_of(self.session.provider, reported=True)
+
+    def check(self, scene: Scene) -> None:
+        """Hold the chain against itself and the journal against the chain, as fsck does."""
+        if isinstance(scene.contract, ModelRegistry):
+            whole, wrong = read_models(scene.contract)
+            assert len(whole) == 1
+        else:
+            wrong = list(check_log(scene.contract))
+        chain = Chain(Rpc(self.session.provider.web3), self.session.chain_id, self.session.genesis)
+        wrong += check_journal(self.session.outbox.journal.entries(), chain)
+        assert not wrong
 
     def nonce(self, scene: Scene) -> int:
         return int(self.rpc("eth_getTransactionCount", scene.sender, "pending"), 16)
 
     def events(self, scene: Scene) -> list[Any]:
-        query = {"address": scene.address, "fromBlock": "0x0", "toBlock": "latest"}
+        query = {"address": scene.contract.address, "fromBlock": "0x0", "toBlock": "latest"}
         return list(self.rpc("eth_getLogs", query))
 
 
@@ -200,7 +220,7 @@ def _registering(cast: Cast) -> Scene:
         registry.register(story.id, 1, weights_of(1), due, "{}", sender=cast.trainer)
         assert registry.model(story.id).state.pending == 1
 
-    return Scene(story.registry.address, cast.trainer.address, work)
+    return Scene(story.registry, cast.trainer.address, work)
 
 
 def _validating(cast: Cast) -> Scene:
@@ -213,7 +233,7 @@ def _validating(cast: Cast) -> Scene:
         verdict, _ = registry.validate(story.id, said, "{}", sender=cast.validator)
         assert verdict.name == "FIRST_BEST"
 
-    return Scene(story.registry.address, cast.validator.address, work)
+    return Scene(story.registry, cast.validator.address, work)
 
 
 def _rolling_back(cast: Cast) -> Scene:
@@ -225,7 +245,7 @@ def _rolling_back(cast: Cast) -> Scene:
         registry.rollback(story.id, 1, "poisoned", sender=cast.operator)
         assert registry.model(story.id).state.current == 1
 
-    return Scene(story.registry.address, cast.operator.address, work)
+    return Scene(story.registry, cast.operator.address, work)
 
 
 def _appending(cast: Cast) -> Scene:
@@ -235,7 +255,7 @@ def _appending(cast: Cast) -> Scene:
         entry = record_once(log, RecordKind.DATA, b"\x07" * 32, sender=cast.client)
         assert entry.record.index == 0
 
-    return Scene(log.address, cast.client.address, work)
+    return Scene(log, cast.client.address, work)
 
 
 SCENES: dict[str, Callable[[Cast], Scene]] = {
