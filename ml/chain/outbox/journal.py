@@ -17,65 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from ml.chain.outbox.entry import Attempt, Call, Entry, Inclusion, State, key_of
+from ml.chain.outbox.journal_tables import FORMAT, SCHEMA, attempt_of, entry_of
 from ml.errors import ModelproofError
 
-_FORMAT: Final = 1
 _BUSY_TIMEOUT_S: Final = 60.0
 _IN_MEMORY: Final = ":memory:"
 _AT_ONCE: Final = 500
 """Entries that one statement asks for by their numbers."""
-
-_SCHEMA: Final = f"""
-CREATE TABLE chain (
-    id INTEGER NOT NULL,
-    genesis TEXT NOT NULL
-) STRICT;
-
-CREATE TABLE entries (
-    id INTEGER PRIMARY KEY,
-    key BLOB NOT NULL UNIQUE CHECK (length(key) = 32),
-    operation BLOB NOT NULL CHECK (length(operation) = 32),
-    occurrence INTEGER NOT NULL CHECK (occurrence >= 0),
-    sender TEXT NOT NULL,
-    recipient TEXT NOT NULL,
-    value TEXT NOT NULL,
-    data BLOB NOT NULL,
-    label TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ({", ".join(f"'{state}'" for state in State)})),
-    nonce INTEGER NOT NULL CHECK (nonce >= 0),
-    mined_hash TEXT,
-    block INTEGER,
-    block_hash TEXT,
-    gas_used INTEGER,
-    succeeded INTEGER,
-    reverted_with BLOB NOT NULL DEFAULT x'',
-    failure TEXT NOT NULL DEFAULT '',
-    reported INTEGER NOT NULL DEFAULT 0 CHECK (reported IN (0, 1)),
-    created TEXT NOT NULL,
-    changed TEXT NOT NULL,
-    UNIQUE (operation, occurrence),
-    CHECK ((mined_hash IS NULL) = (block IS NULL)),
-    CHECK (state NOT IN ('mined', 'final') OR (block IS NOT NULL AND succeeded = 1))
-) STRICT;
-
-CREATE INDEX entries_by_state ON entries (sender, state, nonce);
-
-CREATE TABLE attempts (
-    entry INTEGER NOT NULL REFERENCES entries (id),
-    number INTEGER NOT NULL CHECK (number >= 0),
-    hash TEXT NOT NULL,
-    raw BLOB NOT NULL,
-    nonce INTEGER NOT NULL CHECK (nonce >= 0),
-    gas INTEGER NOT NULL,
-    max_fee INTEGER NOT NULL,
-    priority_fee INTEGER NOT NULL,
-    signed TEXT NOT NULL,
-    PRIMARY KEY (entry, number)
-) STRICT;
-
-PRAGMA user_version = {_FORMAT};
-"""
 
 
 class JournalError(ModelproofError):
@@ -267,8 +215,8 @@ class Journal:
                 values,
             ):
                 if row["entry"] in attempts:  # else it was added in between
-                    attempts[row["entry"]].append(_attempt(row))
-        return [_entry(row, attempts[row["id"]]) for row in rows]
+                    attempts[row["entry"]].append(attempt_of(row))
+        return [entry_of(row, attempts[row["id"]]) for row in rows]
 
     def _insert(self, one: Prepared) -> int:
         operation = one.call.operation(self._chain_id)
@@ -330,11 +278,11 @@ class Journal:
             self._database.execute(f"PRAGMA {pragma}").fetchall()
         if self._version() == 0:
             chain = f"INSERT INTO chain VALUES ({chain_id}, '{_hex(genesis)}');"  # noqa: S608
-            self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {chain} COMMIT;")
-        if self._version() != _FORMAT:
+            self._database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {chain} COMMIT;")
+        if self._version() != FORMAT:
             raise JournalError(
                 f"the journal {self._where} has format {self._version()}, and this version of the"
-                f" project reads format {_FORMAT}: use the version that wrote it."
+                f" project reads format {FORMAT}: use the version that wrote it."
             )
         of = tuple(self._database.execute("SELECT id, genesis FROM chain").fetchone())
         if of != (chain_id, genesis):
@@ -382,45 +330,6 @@ def _hex(digest: str) -> str:
 
 def _nonce_of(entry: Entry, found: Inclusion) -> int:
     return next(one.nonce for one in entry.attempts if one.hash == found.transaction)
-
-
-def _attempt(row: sqlite3.Row) -> Attempt:
-    return Attempt(
-        hash=row["hash"],
-        raw=row["raw"],
-        nonce=row["nonce"],
-        gas=row["gas"],
-        max_fee=row["max_fee"],
-        priority_fee=row["priority_fee"],
-    )
-
-
-def _entry(row: sqlite3.Row, attempts: Sequence[Attempt]) -> Entry:
-    mined = row["mined_hash"] is not None
-    return Entry(
-        id=row["id"],
-        key=row["key"],
-        call=Call(row["sender"], row["recipient"], row["data"], int(row["value"]), row["label"]),
-        occurrence=row["occurrence"],
-        state=State(row["state"]),
-        nonce=row["nonce"],
-        attempts=tuple(attempts),
-        payload=row["payload"],
-        inclusion=Inclusion(
-            row["mined_hash"],
-            row["block"],
-            row["block_hash"],
-            row["gas_used"],
-            bool(row["succeeded"]),
-        )
-        if mined
-        else None,
-        reverted_with=row["reverted_with"],
-        failure=row["failure"],
-        reported=bool(row["reported"]),
-        created=row["created"],
-        changed=row["changed"],
-    )
 
 
 def _now() -> str:
