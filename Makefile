@@ -13,7 +13,7 @@ MUTANTS ?=
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test prove conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts bench-chain clean
+.PHONY: help setup demo test test-long prove conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts bench-chain clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -32,9 +32,15 @@ demo: setup ## the whole story on MNIST, on a chain of its own, in under two min
 	@$(MAKE) --no-print-directory .build/__local__.json
 	@$(BIN)/ape run demo
 
-test: lint ## lint, then every test; TESTS="-k name" or a path narrows it
+APE_TEST = $(BIN)/ape test -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: setup ## lint, then the tests; TESTS="-k name" or a path narrows it
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint .build/__local__.json
+	$(APE_TEST) -m "not long" $(TESTS)
+
+test-long: setup ## the tests that `make test` leaves out: more cases of what it tests too
 	@$(MAKE) --no-print-directory .build/__local__.json
-	$(BIN)/ape test -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(APE_TEST) -m long $(TESTS)
 
 # The provers, apart from .venv: slither and Ape ask for different versions of web3.
 PROVERS := .venv-prove/.installed

@@ -20,6 +20,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests, so that no worker is left with one at the end."""
+    """Begin with the files that have slow tests, so that no worker is left with one at the end.
+
+    Not with those of the contracts: what they deploy for a session does not outlive the tests that
+    connect Ape to other nodes in between.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: item.path not in slow or "contracts" in item.path.parts)

@@ -51,7 +51,13 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize(
+    "contract",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name == "ModelRegistry" else [])
+        for name in CONTRACTS
+    ],
+)
 def test_project_compiler_makes_the_deployed_code_of_the_file(written: Path, contract: str) -> None:
     """In a process that finds nothing beside it."""
     with (written / f"{contract}.json").open("rb") as file:

@@ -32,8 +32,7 @@ from .story import TEST_SET
 NAME = "model"
 HISTORIES = 500
 """Of each shard."""
-SHARDS = [ModelKind.STRICT] * 4 + [ModelKind.OPEN] * 2
-"""So that several workers can share the search."""
+SHARDS = [ModelKind.STRICT] * 2 + [ModelKind.OPEN]
 VALIDATORS = ring("lockstep", 3)
 
 # A search that does not reach a rule proves nothing about it. That an evaluation has expired and

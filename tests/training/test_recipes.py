@@ -34,10 +34,10 @@ def test_small_data_set_is_learned(
 @pytest.mark.parametrize(
     ("name", "epochs", "least_ppm"),
     [
-        ("mnist-cnn", 2, 985_000),
+        pytest.param("mnist-cnn", 2, 985_000, marks=pytest.mark.long),
         ("mnist-dense", 3, 970_000),
         ("mnist-logistic", 3, 915_000),
-        ("mnist-sklearn", 20, 915_000),
+        pytest.param("mnist-sklearn", 20, 915_000, marks=pytest.mark.long),
     ],
 )
 def test_mnist_is_learned(name: str, epochs: int, least_ppm: int, mnist: Dataset) -> None:

@@ -42,7 +42,7 @@ def start(*arguments: str, hash_seed: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("architecture", ["cnn", "sklearn"])
+@pytest.mark.parametrize("architecture", [pytest.param("cnn", marks=pytest.mark.long), "sklearn"])
 def test_two_processes_train_the_same_model(architecture: str) -> None:
     runs = [start("digits", architecture, "7", hash_seed=seed) for seed in ("1", "2")]
     first, second = (run.communicate(timeout=120)[0] for run in runs)

@@ -15,7 +15,15 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operation", ["register", "validate", "rollback", "append"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "register",
+        pytest.param("validate", marks=pytest.mark.long),
+        pytest.param("rollback", marks=pytest.mark.long),
+        pytest.param("append", marks=pytest.mark.long),
+    ],
+)
 def test_sender_killed_at_any_step_is_finished_by_the_next_run(
     operation: str, tmp_path: Path
 ) -> None:
