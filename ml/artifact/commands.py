@@ -220,16 +220,19 @@ def _read_json(path: str) -> bytes:
 
 def _expected(options: Namespace) -> tuple[bytes, Manifest | None]:
     """The identity that is expected, and the manifest that has it, if there is one at hand."""
+    expected, weights = None, b""
     if options.expected.startswith("0x"):
-        return _identity(options.expected), None
-    expected = _read_manifest(options.expected)
-    if options.weights is not None and expected.weights != _identity(options.weights):
+        weights = _identity(options.expected)
+    else:
+        expected = _read_manifest(options.expected)
+        weights = expected.weights
+    if options.weights is not None and weights != _identity(options.weights):
+        what = f"the manifest {quoted_path(options.expected)}" if expected else "what is expected"
         raise NotVerified(
-            f"the manifest {quoted_path(options.expected)} is that of {_hex(expected.weights)},"
-            f" not of {options.weights}",
+            f"{what} is that of {_hex(weights)}, not of {options.weights}",
             data={"verified": False},
         )
-    return expected.weights, expected
+    return weights, expected
 
 
 def _identity(text: str) -> bytes:

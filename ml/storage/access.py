@@ -73,7 +73,16 @@ def rotate_key(sidecar: Sidecar, keys: Sequence[Key], new: Key) -> Sidecar:
     """Wrap the key for ``new`` instead of the one of ``keys`` that opens it; as `open_sidecar`.
 
     Where that was done before, nothing changes: an interrupted rotation is simply run again.
+
+    Raises:
+        StorageError: several of the keys open it, so that it is not clear which one is meant, and
+            running again would take the next.
     """
+    if len({entry.key_id for entry in sidecar.recipients if _opens(keys, new, entry)}) > 1:
+        raise StorageError(
+            f"several keys at hand open {sidecar.stored.cid}: have only the one that is to be"
+            " replaced at hand (.env.example)"
+        )
     if is_recipient(sidecar, new) and not any(is_recipient(sidecar, old) for old in keys):
         open_sidecar(sidecar, [new])
         return sidecar
@@ -82,6 +91,11 @@ def rotate_key(sidecar: Sidecar, keys: Sequence[Key], new: Key) -> Sidecar:
         return sidecar
     kept = [entry for entry in sidecar.recipients if entry != old and not new.matches(entry)]
     return _changed(sidecar, [*kept, new.wrap(key, sidecar.header)], key)
+
+
+def _opens(keys: Sequence[Key], new: Key, entry: WrappedKey) -> bool:
+    """Whether one of the keys, and not the new one, is the recipient."""
+    return not new.matches(entry) and any(key.matches(entry) for key in keys)
 
 
 def describe(entry: WrappedKey) -> str:

@@ -1,13 +1,14 @@
 """A cache of versions' files, bounded in bytes.
 
-They are in the clear, as any model file is, in a folder that only its owner may enter. What is in
-it is verified again whenever it is used.
+They are in the clear, as any model file is; the folder is made so that only its owner may enter it.
+What is in it is verified again whenever it is used, and what has another name is left alone.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from ml.artifact import Manifest, read_manifest
 from ml.artifact.digests import DigestAlgorithm
 from ml.errors import ModelproofError
 
-_TEMPORARY: Final = "."
+_VERSION: Final = re.compile(r"[0-9a-f]{64}(\..*)?")
+"""The name of a version's file; that of one in the making begins with a dot."""
 
 
 class HotVersions:
@@ -38,7 +40,7 @@ class HotVersions:
         handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            for left in self.root.glob(f"{_TEMPORARY}*"):  # by a process that was killed
+            for left in self._named("."):  # by a process that was killed
                 left.unlink(missing_ok=True)
             try:
                 yield
@@ -65,7 +67,7 @@ class HotVersions:
 
         ``needed`` ones stay, and count first.
         """
-        here = [(path, path.stat()) for path in self.root.iterdir()]
+        here = [(path, path.stat()) for path in self._named("")]
         here.sort(key=lambda each: (each[0] in needed, each[1].st_mtime_ns), reverse=True)
         total = 0
         for path, status in here:
@@ -73,6 +75,14 @@ class HotVersions:
                 total += status.st_size
             else:
                 path.unlink()
+
+    def _named(self, prefix: str) -> list[Path]:
+        """Our own files: this prefix, and then a version's name."""
+        return [
+            path
+            for path in self.root.glob(f"{prefix}*")
+            if path.name.startswith(prefix) and _VERSION.fullmatch(path.name[len(prefix) :])
+        ]
 
 
 def manifest_of(path: Path, weights: bytes) -> Manifest | None:

@@ -296,18 +296,23 @@ class VersionStore:
         found = manifest_of(made, weights)
         return KeptVersion(made, found) if found else None
 
-    def _depth(self, weights: bytes) -> int:
-        """How many deltas lead to a version; as many as may be if its object is not to be had.
+    def _depth(self, weights: bytes, below: int = MAX_DEPTH + 1) -> int:
+        """How many deltas lead to a version, fewer than ``below``.
 
-        Of a snapshot nothing is read: several stores would read all of it.
+        As many as may be if its object, or one that it builds on, is not to be had. Of a snapshot
+        nothing is read: several stores would read all of it.
         """
         for recorded in self._locate(weights):
             try:
                 sidecar = self._sidecar(recorded)
                 if sidecar.payload.format == FORMAT:
                     with ExitStack() as opened:
-                        step = self._opened(recorded, weights, MAX_DEPTH + 1, opened)
-                        return step.header.depth if step.header else 0
+                        header = self._opened(recorded, weights, below, opened).header
+                    if header is None:
+                        return 0
+                    if self._depth(header.base, header.depth) < self._snapshot_every:
+                        return header.depth
+                    continue
                 open_sidecar(sidecar, self._keys)
                 if self._store.has(sidecar.stored.cid):
                     return 0

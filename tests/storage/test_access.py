@@ -161,6 +161,13 @@ def test_rotation_is_done_once(good: Sealed) -> None:
     assert rotate_key(once, [new], new) == once
 
 
+def test_rotation_says_which_key_only_where_one_is_at_hand() -> None:
+    """Run again, it would else replace the next one, and leave out somebody who is to stay."""
+    both = sealed([MASTER, PRIVATE]).sidecar
+    with pytest.raises(StorageError, match="several keys at hand open"):
+        rotate_key(both, [MASTER, PRIVATE], MasterKey.generate())
+
+
 def test_rotation_that_only_seems_to_be_done_is_refused(good: Sealed) -> None:
     """As when somebody who wants the old key to stay in use says that the new one is there."""
     new = MasterKey.generate()

@@ -236,18 +236,32 @@ def test_object_that_holds_another_model_is_said_to(history: History, got: Path)
 # --- What is kept whole ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["unknown", "lost", "damaged"])
+@pytest.mark.parametrize("how", ["unknown", "lost", "damaged", "base lost"])
 def test_version_whose_parent_cannot_be_read_is_kept_whole(how: str, history: History) -> None:
     parent, version = history.versions[1], history.versions[2]
     if how == "unknown":
         history.named.pop(1)
     elif how == "lost":
         history.store.delete(history.cid(1))
+    elif how == "base lost":
+        history.store.delete(history.cid(0))
     else:
         damage(history.store.root / str(history.cid(1)))
         parent.path.unlink()
     put = history.opened(KEY).put(version, [KEY], parent.manifest.weights, parent.path)
     assert put.payload.format == "safetensors"
+
+
+def test_other_peoples_files_in_the_folder_of_the_cache_stay(tmp_path: Path) -> None:
+    (tmp_path / ".profile").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / ".keys").mkdir()
+    killed, old = tmp_path / f".{'0' * 64}.x1.pt", tmp_path / f"{'0' * 64}.pt"
+    killed.touch()
+    old.write_text("more than fits")
+    with HotVersions(tmp_path, 1).held():
+        assert not killed.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {".profile", "thesis.txt", ".keys"}
 
 
 def test_delta_that_is_no_shorter_gives_way_to_a_snapshot(tmp_path: Path, history: History) -> None:
