@@ -35,7 +35,7 @@ def test_small_data_set_is_learned(
     ("name", "epochs", "least_ppm"),
     [
         pytest.param("mnist-cnn", 2, 985_000, marks=pytest.mark.long),
-        ("mnist-dense", 3, 970_000),
+        pytest.param("mnist-dense", 3, 970_000, marks=pytest.mark.long),
         ("mnist-logistic", 3, 915_000),
         pytest.param("mnist-sklearn", 20, 915_000, marks=pytest.mark.long),
     ],
