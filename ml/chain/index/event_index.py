@@ -10,11 +10,12 @@ from ml.chain.contract import DeployedContract
 from ml.chain.index import queries, tables
 from ml.chain.index.blocks import BlockSource, Header
 from ml.chain.index.database import IN_MEMORY, ChainName, Database, place_for
-from ml.chain.index.following import Follower, Progress, finality_depth, tip_of
+from ml.chain.index.following import Follower, Progress, tip_of
 from ml.chain.index.queries import Ancestor, Search
 from ml.chain.index.rows import Followed, events_of
 from ml.chain.logs import Event, Topics
 from ml.chain.outbox.rpc import Rpc
+from ml.chain.outbox.settings import finality_depth
 from ml.chain.session import Session
 from ml.errors import ModelproofError
 

@@ -24,22 +24,11 @@ from ml.chain.index.rows import Followed, Rows, rows_of
 from ml.chain.outbox.settings import FINAL_DEPTH
 from ml.errors import ModelproofError, NotVerified
 
-_FINALITY: Final = {"base:sepolia": 600}
-"""Blocks; on an L2 as many as it makes until those of L1 are final, roughly."""
 _MOST_READINGS: Final = 5
 _FIRST_SPAN: Final = 100
 _MANY_EVENTS: Final = 5_000
 """In one portion: the next one is made smaller."""
 _ROWS_PER_INSERT: Final = 5_000
-
-
-def finality_depth(network: str) -> int:
-    """After how many blocks a network's block stays, for practical purposes.
-
-    Args:
-        network: as Ape writes it, ``ecosystem:network:provider``
-    """
-    return _FINALITY.get(network.rpartition(":")[0], FINAL_DEPTH)
 
 
 @dataclass(frozen=True, slots=True)

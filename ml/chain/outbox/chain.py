@@ -134,7 +134,7 @@ class Chain:
         at = "latest" if block is None else hex(block)
         (answer,) = self._rpc.ask_all([("eth_call", [_as_rpc(call), at])])
         if isinstance(answer, RpcError):
-            raise Reverts(answer.message, answer.data)
+            raise _reverts(answer)
         return _bytes(answer)
 
     def send(self, attempts: Sequence[Attempt]) -> list[tuple[Answer, str] | None]:
@@ -166,7 +166,9 @@ class Chain:
         )
         told: dict[int, Inclusion] = {}
         for (entry, hashed), receipt in zip(asked, receipts, strict=True):
-            if receipt and not isinstance(receipt, RpcError):
+            if isinstance(receipt, RpcError):
+                raise NoAnswer(f"the node does not say where {hashed} is: {receipt.message}")
+            if receipt:
                 told[entry] = _inclusion(receipt, hashed)
         blocks = self._transactions({one.block for one in told.values()})
         found = {
@@ -176,17 +178,21 @@ class Chain:
         }
         return _number(head), found
 
-    def still_holds(self, found: Inclusion) -> tuple[int, bool]:
-        """The number of the latest block, and whether the chain still has a transaction's block."""
-        head, block = self._rpc.ask_all(
+    def still_holds(self, found: Iterable[Inclusion]) -> tuple[int, bool]:
+        """The number of the latest block, and whether the chain has all blocks of transactions."""
+        expected = sorted({(one.block, one.block_hash) for one in found})
+        head, *blocks = self._rpc.ask_all(
             [
                 ("eth_blockNumber", []),
-                ("eth_getBlockByNumber", [hex(found.block), False]),
+                *(("eth_getBlockByNumber", [hex(number), False]) for number, _ in expected),
             ]
         )
         # of a block that there is not, some nodes say so in an error
-        is_there = isinstance(block, Mapping) and _text(block["hash"]) == found.block_hash
-        return _number(head), is_there
+        are_there = all(
+            isinstance(block, Mapping) and _text(block["hash"]) == block_hash
+            for (_, block_hash), block in zip(expected, blocks, strict=True)
+        )
+        return _number(head), are_there
 
     def knows(self, attempts: Sequence[Attempt]) -> list[bool]:
         """Whether the node has each of these, waiting or in a block."""
@@ -232,7 +238,18 @@ class Chain:
                 self.trial(call)
             except Reverts as reverts:
                 return reverts
-        return Reverts(refused.message, refused.data)
+        return _reverts(refused)
+
+
+def _reverts(refused: RpcError) -> Reverts:
+    """What a node refused, as the contract's refusal.
+
+    Raises:
+        NoAnswer: it is not the call that fails.
+    """
+    if not refused.is_of_the_call:
+        raise NoAnswer(f"the node does not try the call: {refused.message}")
+    return Reverts(refused.message, refused.data)
 
 
 def _as_rpc(call: Call) -> dict[str, str]:

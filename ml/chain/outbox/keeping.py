@@ -39,12 +39,12 @@ class Keeper:
             NoAnswer: no node answered for as long as the settings say.
         """
         mined = self._journal.entries(states=(State.MINED,))
-        newest = max(mined, key=_place, default=None)
-        if newest is None or newest.inclusion is None:
+        # the newest is not enough: it may have been found on a branch that lacks an older one
+        found = [one.inclusion for one in mined if one.inclusion]
+        if not found:
             return
-        found = newest.inclusion
-        head, is_there = self.patiently(lambda: self.chain.still_holds(found))
-        if not is_there:  # else what was mined before it is there too
+        head, are_there = self.patiently(lambda: self.chain.still_holds(found))
+        if not are_there:
             self._send_in_order(self._missing(mined))
             return
         deep = [one for one in mined if head - _place(one)[0] >= self.settings.final_depth]

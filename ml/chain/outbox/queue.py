@@ -23,6 +23,10 @@ _LOOK_AGAIN_S = 2.0
 """So long without news, and the queue asks whether the nodes still have what waits."""
 
 
+_FOR_GOOD = frozenset({Answer.INSUFFICIENT_FUNDS, Answer.OTHER_CHAIN})
+"""Answers of a node that surely has not kept the transaction."""
+
+
 class NotMined(ModelproofError):
     """A transaction was sent and is in no block yet; it stays in the journal."""
 
@@ -239,13 +243,19 @@ class SenderQueue:
             }:
                 continue  # `settle` sees to those
             self._keeper.look_for([entry])  # some nodes mine what reverts and say that it failed
-            if self._journal.entry(entry.id).is_open:
+            if not self._journal.entry(entry.id).is_open:
+                continue
+            if answer[0] in _FOR_GOOD and not self._is_known(entry):
                 self._journal.give_up(entry, State.DROPPED, f"a node refused it: {answer[1]}")
-                refused.append(not_sent(entry, *answer))
+            refused.append(not_sent(entry, *answer))  # else it stays open: a node may have it
         if refused:
             raise refused[0]
         if any(answer is not None for answer in answers):
             self._watch.settle()
+
+    def _is_known(self, entry: Entry) -> bool:
+        (known,) = self._keeper.patiently(lambda: self._chain.knows([entry.latest]))
+        return known
 
     # Earlier entries
 

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 Question: TypeAlias = tuple[str, Sequence[Any]]
 """A method and its parameters."""
 
+_REVERTED: Final = 3
+"""The code of an error with a contract's reason, of geth and those that follow it."""
+_FAILING: Final = (
+    "revert",
+    "vm exception",
+    "execution error",
+    "out of gas",
+    "invalid opcode",
+    "invalid jump",
+    "stack overflow",
+    "gas required exceeds",
+    "intrinsic gas",
+    "insufficient funds",
+    "insufficient balance",
+    "doesn't have enough funds",
+)
+"""What nodes without that code say of a call that fails."""
+
 _MOST_AT_ONCE: Final = 100
 """Public nodes take no more questions than that in one request."""
 
@@ -35,6 +53,16 @@ class RpcError:
 
     message: str
     data: Any = None
+    code: int | None = None
+
+    @property
+    def is_of_the_call(self) -> bool:
+        """Whether the call that was asked about fails, and not the node, or its owner's patience.
+
+        What a node says of itself (a limit, a block that it lacks) is no fact about the chain.
+        """
+        text = self.message.lower()
+        return self.code == _REVERTED or bool(self.data) or any(word in text for word in _FAILING)
 
 
 class Rpc:
@@ -87,7 +115,9 @@ class Rpc:
         except Web3RPCError as error:
             told = (error.rpc_response or {}).get("error")
             return _error(told) if isinstance(told, Mapping) else RpcError(str(error))
-        except (Web3Exception, TransactionFailed, ValidationError) as error:
+        except TransactionFailed as error:
+            return RpcError(str(error), getattr(error, "data", None), _REVERTED)
+        except (Web3Exception, ValidationError) as error:
             return RpcError(str(error), getattr(error, "data", None))
 
 
@@ -112,7 +142,7 @@ def _result(answer: Mapping[str, Any]) -> Any:
 
 
 def _error(told: Any) -> RpcError:
-    return RpcError(str(told["message"]), told.get("data"))
+    return RpcError(str(told["message"]), told.get("data"), told.get("code"))
 
 
 def _first_line(error: Exception) -> str:

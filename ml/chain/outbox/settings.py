@@ -19,6 +19,8 @@ FEE_CAP_VARIABLE: Final = "MODELPROOF_MAX_FEE_GWEI"
 TIMEOUT_VARIABLE: Final = "MODELPROOF_TIMEOUT_S"
 FINAL_DEPTH: Final = 64
 """Blocks on top of which none is expected to be undone: two epochs of Ethereum."""
+_DEEPER: Final = {"base:sepolia": 600}
+"""On an L2 as many as it makes until those of L1 are final, roughly."""
 _STUCK_AFTER_BLOCKS: Final = 5
 _STUCK_AFTER_S: Final = 15.0
 _LONGEST_PAUSE_S: Final = 0.05
@@ -62,10 +64,19 @@ def settings_for(provider: ProviderAPI, *, is_passing: bool) -> Settings:
         confirmations=confirmations,
         timeout_s=_timeout_s() or float(network.transaction_acceptance_timeout),
         stuck_after_s=max(_STUCK_AFTER_S, _STUCK_AFTER_BLOCKS * block_time_s),
-        final_depth=confirmations if is_passing else FINAL_DEPTH,
+        final_depth=confirmations if is_passing else finality_depth(network.choice),
         fee_cap=_fee_cap(),
         longest_pause_s=max(_LONGEST_PAUSE_S, _LONGEST_PAUSE_BLOCKS * block_time_s),
     )
+
+
+def finality_depth(network: str) -> int:
+    """After how many blocks a network's block stays, for practical purposes.
+
+    Args:
+        network: as Ape writes it, ``ecosystem:network`` and what may follow
+    """
+    return _DEEPER.get(":".join(network.split(":")[:2]), FINAL_DEPTH)
 
 
 def _fee_cap() -> int | None:

@@ -26,6 +26,7 @@ from ml.chain.index.event_index import EventIndex, followed
 from ml.chain.index.queries import Search
 from ml.chain.log_records import RecordKind
 from ml.chain.outbox.rpc import Question, Rpc
+from ml.chain.outbox.settings import finality_depth
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
@@ -162,9 +163,7 @@ def test_branch_that_begins_below_the_finality_depth_is_followed_too(
 
 
 def test_finality_is_the_networks() -> None:
-    depths = [
-        following.finality_depth(f"{name}:node") for name in ("ethereum:sepolia", "base:sepolia")
-    ]
+    depths = [finality_depth(f"{name}:node") for name in ("ethereum:sepolia", "base:sepolia")]
     assert depths == [64, 600]
 
 

@@ -52,6 +52,12 @@ LIES = {
         "eth_getTransactionReceipt",
         falsifies(lambda told: told and {**told, "blockHash": "0x" + "ab" * 32}),
     ),
+    "that it is too busy to estimate": ("eth_estimateGas", refuses("rate limit exceeded")),
+    "that it is too busy for receipts": (
+        "eth_getTransactionReceipt",
+        refuses("transaction indexing is in progress"),
+    ),
+    "that it failed to take what it took": ("eth_sendRawTransaction", refuses("internal error")),
     "no number": ("eth_getTransactionCount", falsifies(lambda _: "many")),
     "a nonce to come": ("eth_getTransactionCount", falsifies(lambda told: hex(int(told, 16) + 3))),
 }

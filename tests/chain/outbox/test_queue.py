@@ -8,7 +8,8 @@ import ape
 import pytest
 
 from ml.chain.anvil import AnvilNode
-from ml.chain.outbox.chain import Reverts
+from ml.chain.outbox.answers import Answer
+from ml.chain.outbox.chain import Chain, Reverts
 from ml.chain.outbox.entry import State
 from ml.chain.outbox.fees import TooDear
 from ml.chain.outbox.queue import NotMined, SenderQueue
@@ -66,6 +67,27 @@ def test_same_call_is_sent_once_until_its_result_has_arrived(
     (same,) = other.put([append(1)])
     assert (same.id, same.nonce) == (entry.id, entry.nonce)
     assert nonce(node, sender, "pending") == entry.nonce + 1
+
+
+def test_transaction_that_a_node_may_have_taken_is_finished_and_not_made_again(
+    queue: SenderQueue, append: Any, recorded: Any, node: AnvilNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it answers with an error of its own after it took it."""
+    node.rpc("evm_setAutomine", False)
+    take = Chain.send
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Chain,
+            "send",
+            lambda chain, attempts: take(chain, attempts) and [(Answer.UNKNOWN, "internal error")],
+        )
+        with pytest.raises(ModelproofError, match="internal error"):
+            queue.put([append(1)])
+    (entry,) = queue.put([append(1)])
+    node.rpc("anvil_mine", "0x1")
+    (mined,) = queue.wait([entry])
+    assert mined.state is State.MINED
+    assert recorded() == [1]
 
 
 def test_stuck_transaction_is_replaced_by_one_that_pays_an_eighth_more(

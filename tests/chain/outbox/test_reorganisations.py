@@ -47,6 +47,26 @@ def test_fresh_records_survive_a_reorganisation(
     assert recorded() == [100 * each + number for each in range(1, depth + 1) for number in FIVE]
 
 
+def test_older_record_that_alone_is_gone_is_sent_again(
+    connected: Session, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    """The newest one that is known of may have been found on the branch that lacks it."""
+    queue, other = connected.outbox.queue(sender), ape.accounts.test_accounts[5]
+    node.rpc("evm_setAutomine", False)
+    older = queue.put([append(5_001)])
+    node.rpc("anvil_mine", "0x1")
+    queue.wait(older)
+    newer = connected.outbox.queue(other).put([append(5_002, other)])
+    node.rpc("anvil_reorg", 1, [])
+    node.rpc("anvil_mine", "0x1")
+    connected.outbox.queue(other).wait(newer)
+    assert 5_001 not in recorded()
+    connected.restore()
+    node.rpc("anvil_mine", "0x1")
+    queue.wait(older)
+    assert recorded()[-2:] == [5_002, 5_001]
+
+
 def test_records_that_follow_from_each_other_are_sent_again_in_their_order(
     connected: Session, node: AnvilNode, cast: Cast
 ) -> None:
