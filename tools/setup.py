@@ -142,7 +142,7 @@ def pip(command: str, *arguments: str | Path) -> None:
 def install_python_packages() -> None:
     """Install what requirements.lock names, each file checked against its hashes."""
     try:
-        pip("install", "--no-compile", "--require-hashes", "-r", PYTHON_LOCK)
+        pip("install", "--no-compile", "--no-deps", "--require-hashes", "-r", PYTHON_LOCK)
     except SetupError as error:
         if sys.version_info < (3, 13):
             raise
