@@ -92,34 +92,70 @@ class Folder:
             (self.path / name).unlink()
             sync_folder(self.path)
 
-    def names(self) -> Iterator[str]:
-        """The names of what is in the folder."""
-        if not self.path.is_dir():
-            return
-        with os.scandir(self.path) as entries:
-            for entry in entries:
-                if entry.name != _PARTIAL:
-                    yield entry.name
+    def changed_at(self, name: str) -> float | None:
+        """When what has this name was written last, in seconds since the epoch, or None.
+
+        Nothing but a name that is not there is None: a folder that does not say what it has, as
+        one below a file, or on a disk that fails, does not count as an empty one.
+
+        Raises:
+            StorageError: the system does not tell.
+        """
+        path = self.path / name
+        with _failing_clearly(path, "read"):
+            try:
+                return path.stat().st_mtime
+            except FileNotFoundError:
+                return None
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is in a small file, or None if there is none of that name.
+
+        Raises:
+            StorageError: the system does not give it.
+        """
+        path = self.path / name
+        with _failing_clearly(path, "read"):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def names(self) -> list[str]:
+        """The names of what is in the folder; none if there is no folder yet.
+
+        Raises:
+            StorageError: the system does not tell.
+        """
+        with _failing_clearly(self.path, "read"):
+            try:
+                return [each.name for each in self.path.iterdir() if each.name != _PARTIAL]
+            except FileNotFoundError:
+                return []
 
     @contextmanager
     def updating(self) -> Iterator[None]:
-        """Wait until no other process or thread is in such a block of this folder."""
-        if not self.path.is_dir():  # nor is there anything to update
-            yield
-            return
-        with _open_folder(self.path) as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        """Wait until no other process or thread is in such a block of this folder.
+
+        Raises:
+            StorageError: the folder cannot be opened.
+        """
+        with ExitStack() as stack:
+            # without the folder, there is nothing to update either
+            with _failing_clearly(self.path), suppress(FileNotFoundError):
+                handle = stack.enter_context(_open_folder(self.path))
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
 
 @contextmanager
-def _failing_clearly(folder: Path) -> Iterator[None]:
+def _failing_clearly(path: Path, doing: str = "write to") -> Iterator[None]:
     """Say in one sentence what the system says in a code."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise StorageError(f"cannot write to {quoted_path(folder)}: {reason}") from error
+        raise StorageError(f"cannot {doing} {quoted_path(path)}: {reason}") from error
 
 
 @contextmanager

@@ -56,16 +56,20 @@ class LocalStore(Store):
 
     @contextmanager
     def open(self, cid: Cid) -> Iterator[Iterator[memoryview]]:
-        """Give an object's bytes in order, unchecked; raises `UnknownObject`."""
-        path = self.root / str(cid)
-        if not path.exists():
+        """Give an object's bytes in order, unchecked.
+
+        Raises:
+            UnknownObject: it is not here.
+            StorageError, UnreadableFile: the disk does not say, or does not give it.
+        """
+        if not self.has(cid):
             raise UnknownObject(f"there is no object {cid} in {self.root}")
-        with FileReader(path) as reader:
+        with FileReader(self.root / str(cid)) as reader:
             yield reader.pieces(0, reader.size)
 
     def has(self, cid: Cid) -> bool:
-        """Tell whether there is a file of this name."""
-        return (self.root / str(cid)).exists()
+        """Tell whether there is a file of this name; raises `StorageError` if the disk does not."""
+        return self._folder.changed_at(str(cid)) is not None
 
     def delete(self, cid: Cid) -> None:
         """Remove an object, if it is here; its sidecar stays."""
@@ -76,9 +80,13 @@ class LocalStore(Store):
         return _cids(self._folder.names())
 
     def changed_at(self, cid: Cid) -> float:
-        """When an object or its sidecar was written last, in seconds since the epoch, or 0."""
-        paths = (self.root / str(cid), self.root / _file_name(cid))
-        return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+        """When an object or its sidecar was written last, in seconds since the epoch, or 0.
+
+        Raises:
+            StorageError: the disk does not tell.
+        """
+        times = map(self._folder.changed_at, (str(cid), _file_name(cid)))
+        return max(time or 0.0 for time in times)
 
     def verify(self, cid: Cid) -> Stored:
         """Read an object whole; raises `UnknownObject` and `WrongContent`."""
@@ -100,11 +108,16 @@ class LocalSidecars(Sidecars):
         return str(self.root)
 
     def read(self, cid: Cid) -> bytes:
-        """Return a sidecar as it was written; raises `UnknownObject`."""
-        try:
-            return (self.root / _file_name(cid)).read_bytes()
-        except FileNotFoundError:
-            raise UnknownObject(f"there is no sidecar of {cid} in {self.root}") from None
+        """Return a sidecar as it was written.
+
+        Raises:
+            UnknownObject: there is none.
+            StorageError: the disk does not give it.
+        """
+        data = self._folder.read(_file_name(cid))
+        if data is None:
+            raise UnknownObject(f"there is no sidecar of {cid} in {self.root}")
+        return data
 
     def write(self, cid: Cid, sidecar: bytes) -> None:
         """Keep a sidecar in place of the one from before.

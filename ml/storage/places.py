@@ -89,16 +89,21 @@ class SidecarReplicas(Sidecars):
         Raises:
             UnknownObject: no folder has one.
             DamagedSidecar, SwappedSidecar: some have, but none that is right.
+            StorageError: no folder has one, but some do not say.
         """
         refusals: list[ModelproofError] = []
         for folder in self._folders:
             try:
                 return read_sidecar(folder, cid).to_json()
-            except (UnknownObject, NotVerified) as error:
+            except UnknownObject:
+                continue
+            except ModelproofError as error:
                 refusals.append(error)
         for refusal in refusals:
             if isinstance(refusal, NotVerified):
                 raise refusal
+        if refusals:
+            raise refusals[0]
         raise UnknownObject(f"there is no sidecar of {cid} in {self}")
 
     def write(self, cid: Cid, sidecar: bytes) -> None:

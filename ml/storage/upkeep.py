@@ -133,7 +133,11 @@ def garbage(
         updates: the rule for clients' updates, which are garbage by this rule alone
 
     Returns:
-        the objects, in the order of their CIDs. One whose sidecar is damaged is not among them.
+        the objects, in the order of their CIDs. One whose sidecar is damaged, or cannot be read, is
+        not among them.
+
+    Raises:
+        StorageError: the folder does not say what it has, and since when.
     """
     found = []
     for cid in sorted({*folder.names(), *folder.sidecars.names()}, key=str):
@@ -143,7 +147,7 @@ def garbage(
             is_update = read_sidecar(folder.sidecars, cid).payload.format == UPDATE_FORMAT
         except UnknownObject:  # nobody can ever read it
             is_update = False
-        except NotVerified:
+        except ModelproofError:  # damaged, or the disk does not give it
             continue
         if not is_update or updates.gives_up(cid):
             found.append(cid)
@@ -193,6 +197,9 @@ def statistics(sidecars: Sidecars, store: Store) -> Statistics:
         except NotVerified:
             formats["(damaged sidecar)"] += 1
             continue
+        except StorageError:
+            formats["(unreadable sidecar)"] += 1
+            continue
         if cid in objects:
             total += sidecar.stored.size
             formats[sidecar.payload.format] += 1
@@ -221,6 +228,8 @@ def _examine_sidecar(folder: LocalStore, cid: Cid) -> Finding:
         return Finding(cid, place, Condition.LOST, str(error))
     except NotVerified as error:
         return Finding(cid, place, Condition.DAMAGED, str(error))
+    except ModelproofError as error:
+        return Finding(cid, place, Condition.UNKNOWN, str(error))
     return Finding(cid, place, Condition.WHOLE)
 
 
@@ -229,7 +238,7 @@ def _copy(source: Store, target: Store, before: Finding) -> Finding:
     try:
         with source.open(before.cid) as pieces:
             target.put(checked(pieces, before.cid))
-    except (StorageError, NotVerified) as error:
+    except ModelproofError as error:
         reason = f"cannot be repaired from {source}: {error}"
         return Finding(before.cid, before.place, before.condition, reason)
     return Finding(before.cid, before.place, Condition.REPAIRED, f"from {source}")

@@ -322,10 +322,14 @@ class VersionStore:
 
     def _sidecar(self, recorded: RecordedObject) -> Sidecar:
         """The sidecar of an object that the chain names: of its two possible CIDs, one has one."""
+        unread: StorageError | None = None
         for cid in possible_cids(recorded.content):
             try:
                 sidecar = read_sidecar(self._sidecars, cid)
             except UnknownObject:
+                continue
+            except StorageError as error:  # a folder does not say: the other name may be elsewhere
+                unread = error
                 continue
             if sidecar.stored.sha256 != recorded.sha256:
                 raise NotVerified(
@@ -334,6 +338,8 @@ class VersionStore:
                     f" {recorded.sha256.hex()}: take the sidecar from a replica"
                 )
             return sidecar
+        if unread:
+            raise unread
         one_leaf, leaves = possible_cids(recorded.content)
         raise UnknownObject(
             f"the object of {recorded.version}, {leaves} (or {one_leaf}), has no sidecar in"
