@@ -6,6 +6,7 @@ the sidecars.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from .cid import Cid
 from .encrypted import read_sidecar
 from .errors import StorageError, UnknownObject
 from .local_store import LocalSidecars, LocalStore
-from .replicas import ALL, Policy, Replicas
+from .replicas import ALL, Policy, Replicas, TooFewReplicas
 from .store import Sidecars, Store
 
 _IPFS: Final = "ipfs:"
@@ -67,7 +68,8 @@ class Places:
         """The sidecars of all folders as one."""
         if len(self.folders) == 1:
             return self.folders[0].sidecars
-        return SidecarReplicas([folder.sidecars for folder in self.folders])
+        needed = min(self._policy.needed(len(self.stores)), len(self.folders))
+        return SidecarReplicas([folder.sidecars for folder in self.folders], needed)
 
     def sidecars_of(self, store: Store) -> Sidecars:
         """The sidecars beside a store's objects; an IPFS node's are in the first folder."""
@@ -77,8 +79,10 @@ class Places:
 class SidecarReplicas(Sidecars):
     """The same sidecars in several folders: each is written to all, and read where it is right."""
 
-    def __init__(self, folders: Sequence[LocalSidecars]) -> None:
+    def __init__(self, folders: Sequence[LocalSidecars], needed: int) -> None:
+        """Combine folders, of which ``needed`` have to take a sidecar."""
         self._folders: Final = tuple(folders)
+        self._needed: Final = needed
 
     def __str__(self) -> str:
         return ", ".join(map(str, self._folders))
@@ -107,12 +111,27 @@ class SidecarReplicas(Sidecars):
         raise UnknownObject(f"there is no sidecar of {cid} in {self}")
 
     def write(self, cid: Cid, sidecar: bytes) -> None:
-        """Keep a sidecar in all folders; errors as `LocalSidecars.write`.
+        """Keep a sidecar in all folders; one that does not take it is reported if enough others do.
 
         A crash in between leaves it in some of them: `upkeep.repair_sidecars` completes it.
+
+        Raises:
+            TooFewReplicas: too few folders take it.
         """
+        failures: list[StorageError] = []
         for folder in self._folders:
-            folder.write(cid, sidecar)
+            try:
+                folder.write(cid, sidecar)
+            except StorageError as error:
+                failures.append(error)
+        count = len(self._folders)
+        if count - len(failures) < self._needed:
+            said = "; ".join(map(str, failures))
+            raise TooFewReplicas(
+                f"cannot store the sidecar of {cid} in {self._needed} of {count} folders: {said}"
+            )
+        for failure in failures:
+            logging.getLogger(__name__).warning("a replica failed: %s", failure)
 
     def update(self, cid: Cid, change: Callable[[bytes], bytes]) -> bool:
         """Replace each folder's sidecar by what ``change`` makes of it."""

@@ -17,7 +17,7 @@ from ml.storage.keys import MasterKey
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import name
 from ml.storage.places import Places
-from ml.storage.replicas import Policy
+from ml.storage.replicas import Policy, TooFewReplicas
 from ml.storage.retention import Retention
 from ml.storage.sidecar import Payload
 from ml.storage.upkeep import (
@@ -126,6 +126,22 @@ def test_version_is_had_from_the_replica_whose_folder_answers(
     both = VersionStore(*there, [versions.KEY], history.locate, history.hot, EVERY)
     both.get(version.manifest.weights, tmp_path / "got.safetensors")
     assert (tmp_path / "got.safetensors").read_bytes() == version.path.read_bytes()
+
+
+def test_object_and_sidecar_count_as_stored_by_one_policy(
+    broken: LocalStore, good: LocalStore
+) -> None:
+    """Else what enough stores took would be lost for the want of a sidecar in another folder."""
+
+    def put_into(policy: str) -> Cid:
+        places = Places([str(broken), str(good)], Policy.parse(policy))
+        kept = put_encrypted(places.store, places.sidecars, [PLAINTEXT], [KEY], Payload("pt"))
+        return kept.stored.cid
+
+    assert put_into("any") in good.sidecars.names()
+    both = Places([str(broken), str(good)])
+    with pytest.raises(TooFewReplicas, match=f"sidecar of {ELSEWHERE} in 2 of 2 folders: cannot"):
+        both.sidecars.write(ELSEWHERE, b"{}")
 
 
 def test_what_a_folder_does_not_say_is_unknown(broken: LocalStore, good: LocalStore) -> None:
