@@ -14,9 +14,9 @@ from ml.errors import ModelproofError
 from .cid import Cid
 from .deltas import FORMAT
 from .encrypted import read_sidecar
+from .recorded import possible_cids
 from .sidecar import Sidecar
 from .store import Sidecars
-from .version_store import possible_cids
 
 
 @dataclass(frozen=True, slots=True)

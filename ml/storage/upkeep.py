@@ -14,9 +14,9 @@ from .encrypted import read_sidecar
 from .errors import StorageError, UnknownObject
 from .local_store import LocalStore
 from .naming import checked
+from .recorded import possible_cids
 from .retention import UPDATE_FORMAT, Retention
 from .store import Sidecars, Store
-from .version_store import possible_cids
 
 
 class Condition(Enum):

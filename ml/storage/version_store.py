@@ -8,7 +8,7 @@ next one builds on, and the last one that of the chain, before it is handed out.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from ml.artifact.file_reader import FileReader
 from ml.errors import ModelproofError, NotVerified
 
 from .access import open_sidecar
-from .cid import Cid, Codec
 from .deltas import (
     COMPRESSION,
     FORMAT,
@@ -32,32 +31,17 @@ from .deltas import (
     encode_delta,
     look_into_delta,
 )
-from .encrypted import open_decrypted, put_encrypted, put_encrypted_if_shorter, read_sidecar
+from .encrypted import open_decrypted, put_encrypted, put_encrypted_if_shorter
 from .errors import StorageError, UnknownObject
 from .file_formats import format_name, suffix_of
 from .hot_versions import HotVersions, manifest_of
 from .keys import Key, Recipient
 from .pieces import Piece
+from .recorded import Locate, RecordedObject, sidecar_of
 from .sidecar import Payload, Sidecar
 from .store import Sidecars, Store
 
 SNAPSHOT_EVERY: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedObject:
-    """An object as the chain names it."""
-
-    sha256: bytes
-    """Of its bytes."""
-    content: bytes
-    """The digest in its CID."""
-    version: str
-    """Whose it is, for messages."""
-
-
-Locate = Callable[[bytes], Sequence[RecordedObject]]
-"""The objects of the versions that have these weights, in the order in which to try them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +215,7 @@ class VersionStore:
     def _opened(
         self, recorded: RecordedObject, weights: bytes, depth: int, opened: ExitStack
     ) -> _Step:
-        sidecar = self._sidecar(recorded)
+        sidecar = sidecar_of(recorded, self._sidecars)
         cid, kind = sidecar.stored.cid, sidecar.payload.format
         pieces: Iterable[Piece] = opened.enter_context(
             open_decrypted(self._store, self._sidecars, cid, self._keys)
@@ -304,7 +288,7 @@ class VersionStore:
         """
         for recorded in self._locate(weights):
             try:
-                sidecar = self._sidecar(recorded)
+                sidecar = sidecar_of(recorded, self._sidecars)
                 if sidecar.payload.format == FORMAT:
                     with ExitStack() as opened:
                         header = self._opened(recorded, weights, below, opened).header
@@ -319,37 +303,6 @@ class VersionStore:
             except ModelproofError:  # not here, not for us, or damaged
                 continue
         return self._snapshot_every
-
-    def _sidecar(self, recorded: RecordedObject) -> Sidecar:
-        """The sidecar of an object that the chain names: of its two possible CIDs, one has one."""
-        unread: StorageError | None = None
-        for cid in possible_cids(recorded.content):
-            try:
-                sidecar = read_sidecar(self._sidecars, cid)
-            except UnknownObject:
-                continue
-            except StorageError as error:  # a folder does not say: the other name may be elsewhere
-                unread = error
-                continue
-            if sidecar.stored.sha256 != recorded.sha256:
-                raise NotVerified(
-                    f"the sidecar of {cid} says that its SHA-256 is"
-                    f" {sidecar.stored.sha256.hex()}, and on record for {recorded.version} is"
-                    f" {recorded.sha256.hex()}: take the sidecar from a replica"
-                )
-            return sidecar
-        if unread:
-            raise unread
-        one_leaf, leaves = possible_cids(recorded.content)
-        raise UnknownObject(
-            f"the object of {recorded.version}, {leaves} (or {one_leaf}), has no sidecar in"
-            f" {self._sidecars}: name the --store that has it"
-        )
-
-
-def possible_cids(digest: bytes) -> tuple[Cid, Cid]:
-    """The CIDs that a digest on chain may be of: an object of one leaf, or of several."""
-    return Cid(Codec.RAW, digest), Cid(Codec.DAG_PB, digest)
 
 
 @contextmanager

@@ -30,8 +30,9 @@ from ml.storage.hot_versions import HotVersions
 from ml.storage.keys import Key
 from ml.storage.model_files import ModelFiles, StoredVersion, has_digest, has_identity
 from ml.storage.places import Places
+from ml.storage.recorded import RecordedObject
 from ml.storage.sidecar import Payload, Sidecar
-from ml.storage.version_store import SNAPSHOT_EVERY, KeptVersion, RecordedObject, VersionStore
+from ml.storage.version_store import SNAPSHOT_EVERY, KeptVersion, VersionStore
 
 from .stated import stated_metadata_digest, stated_metadata_object
 

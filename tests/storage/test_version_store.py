@@ -18,6 +18,7 @@ from ml.storage.ipfs import IpfsStore
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import Stored
 from ml.storage.places import Places
+from ml.storage.recorded import possible_cids
 from ml.storage.sidecar import Payload
 from ml.storage.upkeep import Condition, repair
 from ml.storage.version_store import (
@@ -25,7 +26,6 @@ from ml.storage.version_store import (
     KeptVersion,
     MissingBase,
     VersionStore,
-    possible_cids,
 )
 
 from .versions import EVERY, KEY, History, base, changed, kept

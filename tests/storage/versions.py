@@ -16,7 +16,8 @@ from ml.storage.hot_versions import HotVersions
 from ml.storage.keys import MasterKey
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import Stored
-from ml.storage.version_store import KeptVersion, RecordedObject, VersionStore
+from ml.storage.recorded import RecordedObject
+from ml.storage.version_store import KeptVersion, VersionStore
 from tests.artifact.builders import file_bytes, write
 
 Model = dict[str, tuple[str, list[int], bytes]]
