@@ -52,6 +52,8 @@ class TrainPayload:
     client_id: int
     weights_cid: str | None
     """Of the parent version; None where all start from the same seeded weights."""
+    weights_sidecar: str | None
+    """The object's, with its key wrapped for this client."""
     base_weights: Digest
     """Their identity."""
     deadline: int | None
@@ -104,8 +106,12 @@ class ValidatePayload:
     """Measure a version that was registered."""
 
     ipfs_cid: str
+    weights_sidecar: str
+    """The object's, with its key wrapped for this validator."""
     blockchain_hash: Digest
     """The identity that its weights must have."""
+    training_accuracy_ppm: int
+    """As the version's metadata states it, 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +142,11 @@ class RollbackPayload:
     target_version_id: int
     """0 where no version is good."""
     weights_cid: str | None
-    """Of the target; None where there is none."""
-    target_weights: Digest | None
-    """Its identity."""
+    """Of the target; None where there is none, and all start from the seeded weights again."""
+    weights_sidecar: str | None
+    """The object's, with its key wrapped for this client."""
+    target_weights: Digest
+    """The target's identity, or that of the seeded weights."""
     reason: str
     triggered_by: str
     """An address, or ``automatic``."""

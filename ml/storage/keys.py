@@ -222,8 +222,21 @@ class PublicKey:
 
     def __init__(self, key: X25519PublicKey) -> None:
         self._key = key
-        raw = key.public_bytes_raw()
-        self.key_id = hashlib.sha256(_KEY_ID + raw).digest()[:KEY_ID_BYTES]
+        self.raw = key.public_bytes_raw()
+        """32 bytes."""
+        self.key_id = hashlib.sha256(_KEY_ID + self.raw).digest()[:KEY_ID_BYTES]
+
+    @staticmethod
+    def from_raw(raw: bytes) -> PublicKey:
+        """Take the 32 bytes that `raw` is.
+
+        Raises:
+            InvalidKey: there are not 32 of them.
+        """
+        try:
+            return PublicKey(X25519PublicKey.from_public_bytes(raw))
+        except ValueError:
+            raise InvalidKey(f"an X25519 key has 32 bytes, and this one has {len(raw)}") from None
 
     @property
     def description(self) -> str:

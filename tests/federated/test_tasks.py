@@ -42,8 +42,10 @@ FINAL = tasks.FinalModelInfo(
     ),
 )
 ALL: list[Task] = [
-    tasks.TrainTask(**COMMON, payload=tasks.TrainPayload(3, "bafybeia", b"w" * 32, 1_769_860_900)),
-    tasks.TrainTask(**COMMON, payload=tasks.TrainPayload(3, None, b"w" * 32, None)),
+    tasks.TrainTask(
+        **COMMON, payload=tasks.TrainPayload(3, "bafybeia", "{}", b"w" * 32, 1_769_860_900)
+    ),
+    tasks.TrainTask(**COMMON, payload=tasks.TrainPayload(3, None, None, b"w" * 32, None)),
     tasks.AggregateTask(
         **COMMON,
         payload=tasks.AggregatePayload(
@@ -55,15 +57,19 @@ ALL: list[Task] = [
         **COMMON,
         payload=tasks.BlockchainWritePayload(b"w" * 32, "bafybeic", b"o" * 32, b"r" * 32, (0, 3)),
     ),
-    tasks.ValidateTask(**COMMON, payload=tasks.ValidatePayload("bafybeic", b"w" * 32)),
+    tasks.ValidateTask(
+        **COMMON, payload=tasks.ValidatePayload("bafybeic", "{}", b"w" * 32, 990_000)
+    ),
     tasks.DecisionTask(**COMMON, payload=tasks.DecisionPayload(RESULT)),
     tasks.RollbackTask(
         **COMMON,
-        payload=tasks.RollbackPayload(4, "bafybeid", b"w" * 32, "poisoned", "0x12", "manual"),
+        payload=tasks.RollbackPayload(4, "bafybeid", "{}", b"w" * 32, "poisoned", "0x12", "manual"),
     ),
     tasks.RollbackTask(
         **COMMON,
-        payload=tasks.RollbackPayload(0, None, None, "none is good", "automatic", "automatic"),
+        payload=tasks.RollbackPayload(
+            0, None, None, b"w" * 32, "none is good", "automatic", "automatic"
+        ),
     ),
     tasks.TrainingCompleteTask(**COMMON, payload=tasks.TrainingCompletePayload(FINAL)),
 ]

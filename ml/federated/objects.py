@@ -1,0 +1,93 @@
+"""The objects of a training: updates, versions, their metadata, encrypted for who may read them.
+
+An object is small enough to be in memory. Its sidecar stays where it was put; whoever else is to
+read it is sent a copy of it, in which the object's key is wrapped for nobody but them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from ml.errors import NotVerified
+from ml.storage.access import addressed_to, open_sidecar
+from ml.storage.cid import Cid
+from ml.storage.encrypted import put_encrypted, read_sidecar
+from ml.storage.encryption import decrypt
+from ml.storage.errors import UnknownObject
+from ml.storage.keys import Key, Recipient
+from ml.storage.places import Places
+from ml.storage.sidecar import Payload, Sidecar
+
+RUN_FORMAT: Final = "federated-run"
+"""What the sidecar of a run's configuration calls its plaintext."""
+
+
+class Objects:
+    """Puts objects into a training's stores, and gets them back."""
+
+    def __init__(self, places: Places, keys: Sequence[Key]) -> None:
+        """Nothing is read or connected to yet.
+
+        Args:
+            places: the stores
+            keys: what opens what one may read
+        """
+        self.places: Final = places
+        self.keys: Final = tuple(keys)
+        self._store: Final = places.store
+        self._sidecars: Final = places.sidecars
+
+    def put(self, data: bytes, name: str, recipients: Sequence[Recipient]) -> Sidecar:
+        """Encrypt bytes and keep them; when this returns they are kept for good.
+
+        Args:
+            data: the plaintext
+            name: of its format, for the sidecar
+            recipients: who can read it
+
+        Raises:
+            StorageError: too few stores take it.
+        """
+        return put_encrypted(self._store, self._sidecars, [data], recipients, Payload(name))
+
+    def get(self, cid: Cid, limit_bytes: int, sidecar: Sidecar | None = None) -> bytes:
+        """Get an object's plaintext, authenticated.
+
+        Args:
+            cid: the object
+            limit_bytes: that its plaintext may have
+            sidecar: as it was sent; if None it is looked for where objects are put
+
+        Raises:
+            UnknownObject: it is in none of the stores.
+            NoKey, WrongKey, MissingRecipient: no key opens it.
+            NotVerified: it, or its sidecar, is damaged or forged, or it has more bytes.
+        """
+        known = sidecar or read_sidecar(self._sidecars, cid)
+        key = open_sidecar(known, self.keys)
+        data = bytearray()
+        with self._store.open(cid) as pieces:
+            size = known.stored.size
+            for piece in decrypt(pieces, key, header=known.header, size=size, name=str(cid)):
+                data += piece
+                if len(data) > limit_bytes:
+                    raise NotVerified(f"object {cid} has more than {limit_bytes} bytes")
+        return bytes(data)
+
+    def keep_sidecar(self, sidecar: Sidecar) -> None:
+        """Keep a sidecar that was sent, so that its object can be read later; one here stays.
+
+        Raises:
+            NoKey, WrongKey, MissingRecipient, ForgedSidecar: it is of no use here.
+        """
+        open_sidecar(sidecar, self.keys)
+        with contextlib.suppress(UnknownObject):
+            read_sidecar(self._sidecars, sidecar.stored.cid)
+            return
+        self._sidecars.write(sidecar.stored.cid, sidecar.to_json())
+
+    def sidecar_for(self, cid: Cid, recipient: Recipient) -> Sidecar:
+        """The sidecar of an object as it is sent to somebody; errors as `get`."""
+        return addressed_to(read_sidecar(self._sidecars, cid), self.keys, [recipient])

@@ -1,0 +1,113 @@
+"""What clients and validators answer to tasks, as strict canonical JSON.
+
+Nothing in a reply is believed because it came: an update and an acknowledgement are signed, and
+what a validator did is read from the chain. Weights are named by their CID and never travel here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from ml.artifact import strict_json
+from ml.artifact.strict_json import StrictJsonError
+from ml.training import canonical
+from ml.training.canonical import Digest, MalformedJson
+
+from .tasks import MAX_TASK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReply:
+    """To TRAIN: an update is in the store."""
+
+    task_id: str
+    client_id: int
+    update_cid: str
+    sidecar: str
+    """The object's (`ml.storage.sidecar`): it wraps the object's key for the coordinator."""
+    signed: str
+    """What the client signed, as `ml.chain.signed_files` writes it, without a proof."""
+    training_s: float
+    """How long training took."""
+    storing_s: float
+    """How long writing, signing, encrypting and storing the update took."""
+    epsilon: float | None = None
+    """What the update spent of the client's privacy, where that is counted."""
+    validation_ppm: int | None = None
+    """Accuracy on the part of its samples that the client kept from training, if it did."""
+    reply_type: Literal["UPDATE"] = "UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReply:
+    """To TRAIN or VALIDATE: it could not be done."""
+
+    task_id: str
+    sender: str
+    """The address of the client or validator."""
+    reason: str
+    reply_type: Literal["FAILURE"] = "FAILURE"
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgementReply:
+    """To ROLLBACK: what was held is discarded, and the target loaded."""
+
+    task_id: str
+    client_id: int
+    model: Digest
+    epoch: int
+    target_version_id: int
+    target_weights: Digest
+    """The identity of what was loaded."""
+    signature_r: Digest
+    signature_vs: Digest
+    """By EIP-712 (`acknowledgements`), in the compact form of EIP-2098."""
+    reply_type: Literal["ACKNOWLEDGEMENT"] = "ACKNOWLEDGEMENT"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationReply:
+    """To VALIDATE where several validators have to agree: one's signed evaluation."""
+
+    task_id: str
+    signed: str
+    """As `ml.chain.signed_files` writes it."""
+    reply_type: Literal["EVALUATION"] = "EVALUATION"
+
+
+Reply: TypeAlias = UpdateReply | FailureReply | AcknowledgementReply | EvaluationReply
+_TYPES: Final[dict[str, type[Reply]]] = {
+    "UPDATE": UpdateReply,
+    "FAILURE": FailureReply,
+    "ACKNOWLEDGEMENT": AcknowledgementReply,
+    "EVALUATION": EvaluationReply,
+}
+
+
+def dump(reply: Reply) -> bytes:
+    """Write a reply; equal ones give equal bytes."""
+    return canonical.dump(reply).encode()
+
+
+def load(data: bytes) -> Reply:
+    """Read what `dump` wrote.
+
+    Raises:
+        MalformedJson: the bytes are anything else.
+    """
+    if len(data) > MAX_TASK_BYTES:
+        raise MalformedJson(
+            f"the reply cannot be used: it has {len(data)} bytes, more than {MAX_TASK_BYTES}"
+        )
+    try:
+        document = strict_json.loads(data, fractions=True)
+    except StrictJsonError as error:
+        raise MalformedJson(f"the reply cannot be used: {error}") from None
+    named = document.get("reply_type") if isinstance(document, dict) else None
+    if not isinstance(named, str) or named not in _TYPES:
+        raise MalformedJson(
+            f"the reply cannot be used: its reply_type is none of {', '.join(_TYPES)}"
+        )
+    return canonical.load(_TYPES[named], data, f"the {named} reply")
