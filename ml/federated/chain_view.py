@@ -1,4 +1,4 @@
-"""What a training's processes ask the chain each round: a few calls, however long the history is."""
+"""What a training asks the chain each round: a few calls, however long the history is."""
 
 from __future__ import annotations
 
