@@ -10,16 +10,24 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from ml.artifact import Manifest, read_manifest
 from ml.artifact.digests import DigestAlgorithm
+from ml.artifact.errors import quoted_path
 from ml.errors import ModelproofError
+
+from .errors import StorageError
 
 _VERSION: Final = re.compile(r"[0-9a-f]{64}(\..*)?")
 """The name of a version's file; that of one in the making begins with a dot."""
+_NO_VERSION: Final = "0" * 64
+
+
+class UnusableCache(StorageError):
+    """The folder in which versions are put together cannot be used."""
 
 
 class HotVersions:
@@ -35,46 +43,75 @@ class HotVersions:
         """Have the folder to oneself: other processes and threads wait. Ends within the limit.
 
         Meanwhile the folder may hold more: a file that is being made, and the one before it.
+
+        Raises:
+            UnusableCache: the folder cannot be made or opened.
         """
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with ExitStack() as stack:
+            with self.failing_clearly():
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                for left in self._named("."):  # by a process that was killed
+                    left.unlink(missing_ok=True)
+            stack.callback(self.trim)
+            yield
+
+    def check(self) -> None:
+        """See that a file can be made here; raises `UnusableCache`."""
+        with self.held(), self.failing_clearly():
+            tried = self.root / f".{_NO_VERSION}.tried"
+            tried.write_bytes(_NO_VERSION.encode())
+            tried.unlink()
+
+    @contextmanager
+    def failing_clearly(self) -> Iterator[None]:
+        """Say in one sentence what the system has against what is done in the folder."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            for left in self._named("."):  # by a process that was killed
-                left.unlink(missing_ok=True)
-            try:
-                yield
-            finally:
-                self.trim()
-        finally:
-            os.close(handle)
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UnusableCache(
+                f"cannot put versions together in {quoted_path(self.root)}: {reason};"
+                " MODELPROOF_CACHE names another folder"
+            ) from error
 
     def place(self, weights: bytes, suffix: str) -> Path:
         """Where the file of a version goes; its suffix says its format, as everywhere."""
         return self.root / f"{weights.hex()}{suffix}"
 
     def find(self, weights: bytes) -> Path | None:
-        """The file of a version, verified, if it is here; one that is not right is removed."""
-        for path in sorted(self.root.glob(f"{weights.hex()}*")):
-            if manifest_of(path, weights):
-                os.utime(path)
-                return path
-            path.unlink()
+        """The file of a version, verified, if it is here; one that is not right is removed.
+
+        Raises:
+            UnusableCache: the system does not let it be.
+        """
+        with self.failing_clearly():
+            for path in sorted(self.root.glob(f"{weights.hex()}*")):
+                if manifest_of(path, weights):
+                    os.utime(path)
+                    return path
+                path.unlink()
         return None
 
     def trim(self, *needed: Path) -> None:
         """Remove the files that were used longest ago, until the others are within the limit.
 
         ``needed`` ones stay, and count first.
+
+        Raises:
+            UnusableCache: the system does not let go of one.
         """
-        here = [(path, path.stat()) for path in self._named("")]
-        here.sort(key=lambda each: (each[0] in needed, each[1].st_mtime_ns), reverse=True)
-        total = 0
-        for path, status in here:
-            if path in needed or total + status.st_size <= self.limit_bytes:
-                total += status.st_size
-            else:
-                path.unlink()
+        with self.failing_clearly():
+            here = [(path, path.stat()) for path in self._named("")]
+            here.sort(key=lambda each: (each[0] in needed, each[1].st_mtime_ns), reverse=True)
+            total = 0
+            for path, status in here:
+                if path in needed or total + status.st_size <= self.limit_bytes:
+                    total += status.st_size
+                else:
+                    path.unlink()
 
     def _named(self, prefix: str) -> list[Path]:
         """Our own files: this prefix, and then a version's name."""

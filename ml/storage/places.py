@@ -18,6 +18,7 @@ from .encrypted import read_sidecar
 from .errors import StorageError, UnknownObject
 from .local_store import LocalSidecars, LocalStore
 from .replicas import ALL, Policy, Replicas, TooFewReplicas
+from .spool import spooled
 from .store import Sidecars, Store
 
 _IPFS: Final = "ipfs:"
@@ -55,8 +56,16 @@ class Places:
         self._policy: Final = policy
 
     def check(self) -> None:
-        """See that as many stores answer as the policy asks for; raises `TooFewReplicas`."""
+        """See that an object could be stored, without storing one.
+
+        Raises:
+            TooFewReplicas: fewer stores answer than the policy asks for.
+            StorageError: there is no room for the file that several stores are given it from.
+        """
         Replicas(self.stores, self._policy).check()
+        if len(self.stores) > 1:
+            with spooled([b"tried"]):
+                pass
 
     @property
     def store(self) -> Store:

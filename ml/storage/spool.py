@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ml.artifact.file_reader import FileReader
@@ -41,21 +41,34 @@ def spooled(pieces: Iterable[Piece]) -> Iterator[Spool]:
     if isinstance(pieces, Spool):
         yield pieces
         return
-    with tempfile.NamedTemporaryFile(prefix="modelproof-") as file:
+    with ExitStack() as stack:
+        try:
+            file = tempfile.NamedTemporaryFile(prefix="modelproof-")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise _refusal(error) from error
+        stack.callback(_close, file)
         namer = Namer()
         for piece in pieces:
             namer.update(piece)
             try:
                 file.write(piece)
             except OSError as error:
-                raise _refusal(file.name, error) from error
+                raise _refusal(error) from error
         try:
             file.flush()
         except OSError as error:
-            raise _refusal(file.name, error) from error
+            raise _refusal(error) from error
         yield Spool(Path(file.name), namer.finish())
 
 
-def _refusal(name: str, error: OSError) -> StorageError:
-    folder = Path(name).parent
+def _close(file: tempfile._TemporaryFileWrapper[bytes]) -> None:
+    with suppress(OSError):  # bytes that nobody wants any more need not fit the disk
+        file.close()
+
+
+def _refusal(error: OSError) -> StorageError:
+    try:
+        folder = tempfile.gettempdir()
+    except OSError as none:  # none can be written to
+        return StorageError(f"there is no folder for temporary files: {none.strerror}")
     return StorageError(f"cannot write to {folder}: {error.strerror}; TMPDIR names another folder")

@@ -7,6 +7,7 @@ next one builds on, and the last one that of the chain, before it is handed out.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -118,7 +119,8 @@ class VersionStore:
     ) -> Sidecar:
         """Encrypt and keep a version: as a delta to its parent where that is due, and shorter.
 
-        A version whose parent's object cannot be had, for whatever reason, is kept whole.
+        A version whose parent's object cannot be had, for whatever reason, is kept whole; so is one
+        whose delta cannot be made as things are, as for the want of room, which a warning says.
 
         Args:
             version: the version
@@ -132,11 +134,11 @@ class VersionStore:
         """
         depth = self._depth(parent) + 1 if parent else 0
         if parent and 0 < depth < self._snapshot_every:
-            with self._hot.held():
-                base = self._base(parent, at_hand)
-                delta = self._put_delta(version, recipients, base, depth) if base else None
-            if delta:
-                return delta
+            try:
+                if delta := self._put_delta_to(parent, at_hand, version, recipients, depth):
+                    return delta
+            except ModelproofError as error:  # what is wrong with the version itself shows again
+                logging.getLogger(__name__).warning("a version is kept whole: %s", error)
         return self._put_snapshot(version, recipients)
 
     def get(self, weights: bytes, path: Path) -> None:
@@ -166,7 +168,7 @@ class VersionStore:
         with ExitStack() as opened:
             steps, made = self._steps(weights, opened)
             for step in steps:
-                with _said_of(step, steps[-1]):
+                with _said_of(step, steps[-1]), self._hot.failing_clearly():
                     made = self._make(step, made)
                 self._hot.trim(made)  # which the next step builds on, and nothing else
         return made
@@ -247,6 +249,22 @@ class VersionStore:
             )
         return kept
 
+    def _put_delta_to(
+        self,
+        parent: bytes,
+        at_hand: Path | None,
+        version: KeptVersion,
+        recipients: Sequence[Recipient],
+        depth: int,
+    ) -> Sidecar | None:
+        """Keep a delta to the parent, whose file is at hand or got back; as `_put_delta`."""
+        if at_hand and (manifest := manifest_of(at_hand, parent)):
+            return self._put_delta(version, recipients, KeptVersion(at_hand, manifest), depth)
+        with self.opened(parent) as made:
+            if manifest := manifest_of(made, parent):
+                return self._put_delta(version, recipients, KeptVersion(made, manifest), depth)
+        return None
+
     def _put_delta(
         self,
         version: KeptVersion,
@@ -268,17 +286,6 @@ class VersionStore:
                 Payload(FORMAT, COMPRESSION),
                 version.path.stat().st_size,
             )
-
-    def _base(self, weights: bytes, at_hand: Path | None) -> KeptVersion | None:
-        """The parent's file, at hand or got back; None if it is neither."""
-        if at_hand and (manifest := manifest_of(at_hand, weights)):
-            return KeptVersion(at_hand, manifest)
-        try:
-            made = self._made(weights)
-        except ModelproofError:
-            return None
-        found = manifest_of(made, weights)
-        return KeptVersion(made, found) if found else None
 
     def _depth(self, weights: bytes, below: int = MAX_DEPTH + 1) -> int:
         """How many deltas lead to a version, fewer than ``below``.

@@ -62,7 +62,8 @@ class Archive:
 
         Raises:
             NoKey: there is nobody to encrypt for.
-            StorageError: fewer stores can be asked than have to take an object.
+            StorageError: fewer stores can be asked than have to take an object, or what passes
+                through files of our own finds no room.
         """
         if not self.keys:
             raise NoKey(
@@ -70,6 +71,7 @@ class Archive:
                 " ENCRYPTION_KEY, ENCRYPTION_KEY_FILE or ENCRYPTION_PASSPHRASE"
             )
         self.places.check()
+        self.hot.check()
 
     def keep(
         self,

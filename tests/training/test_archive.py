@@ -20,7 +20,7 @@ from ml.storage.delta_chains import delta_chain, described_by, needed_by
 from ml.storage.deltas import FORMAT
 from ml.storage.encrypted import put_encrypted, read_sidecar
 from ml.storage.errors import NoKey, UnknownObject
-from ml.storage.hot_versions import HotVersions
+from ml.storage.hot_versions import HotVersions, UnusableCache
 from ml.storage.keys import MasterKey
 from ml.storage.model_files import ModelFiles
 from ml.storage.places import Places
@@ -238,3 +238,11 @@ def test_archive_that_nobody_could_read_is_refused_at_once(shelf: Shelf) -> None
     with pytest.raises(NoKey, match="there is no key to encrypt for"):
         replace(shelf.archive, keys=[]).check()
     shelf.archive.check()
+
+
+def test_archive_whose_cache_cannot_be_used_is_refused_at_once(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UnusableCache, match="MODELPROOF_CACHE names another folder"):
+        replace(shelf.archive, hot=HotVersions(tmp_path / "file" / "cache", 0)).check()
