@@ -10,10 +10,11 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; on leaving, it takes ``path``'s place.
 
-    It has the suffix of ``path``. The bytes reach the disk before the name does. If the block
+    It has the suffix of ``path``, is its owner's alone to read until it takes the name, and has
+    ``mode`` then. The bytes reach the disk before the name does. If the block
     raises, ``path`` is untouched. Missing folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

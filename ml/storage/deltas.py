@@ -126,7 +126,9 @@ def look_into_delta(pieces: Iterable[Piece]) -> tuple[DeltaHeader, Iterable[Piec
     return _read_header(PieceReader([start]))[0], itertools.chain([start], reader.rest())
 
 
-def apply_delta(pieces: Iterable[Piece], base: FilePath, path: Path, weights: bytes) -> None:
+def apply_delta(
+    pieces: Iterable[Piece], base: FilePath, path: Path, weights: bytes, mode: int = 0o644
+) -> None:
     """Make the model of a delta and its base, as a safetensors file that takes its name when right.
 
     Args:
@@ -134,6 +136,7 @@ def apply_delta(pieces: Iterable[Piece], base: FilePath, path: Path, weights: by
         base: the model that it builds on
         path: where the file goes
         weights: the identity that the file must have
+        mode: who may read it
 
     Raises:
         DamagedDelta: the bytes are no delta.
@@ -145,7 +148,7 @@ def apply_delta(pieces: Iterable[Piece], base: FilePath, path: Path, weights: by
         head = decompress_head(_take(reader, head_bytes), _MAX_HEAD)
     except Undecodable as error:
         raise DamagedDelta(f"of the file's start, {error}") from None
-    with files.replacing(path) as temporary:
+    with files.replacing(path, mode) as temporary:
         with temporary.open("r+b") as file, open_model(base) as source:
             _make_room(file, head, header.file_bytes)
             with _open_head(temporary) as target:

@@ -1,6 +1,8 @@
 """A cache of versions' files, bounded in bytes.
 
-They are in the clear, as any model file is; the folder is made so that only its owner may enter it.
+They are in the clear, though the objects that they are made from are encrypted: they are their
+owner's alone to read, in a folder that is made so that nobody else may enter it, and refused if
+others may write to it, who could exchange a file after it was verified.
 What is in it is verified again whenever it is used, and what has another name is left alone.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +26,9 @@ from .errors import StorageError
 
 _VERSION: Final = re.compile(r"[0-9a-f]{64}(\..*)?")
 """The name of a version's file; that of one in the making begins with a dot."""
+MODE: Final = 0o600
+"""Of the files here."""
+_FOLDER_MODE: Final = 0o700
 _NO_VERSION: Final = "0" * 64
 
 
@@ -45,16 +51,19 @@ class HotVersions:
         Meanwhile the folder may hold more: a file that is being made, and the one before it.
 
         Raises:
-            UnusableCache: the folder cannot be made or opened.
+            UnusableCache: the folder cannot be made or opened, or others may write to it.
         """
         with ExitStack() as stack:
             with self.failing_clearly():
-                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
                 handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 stack.callback(os.close, handle)
+                self._check_owner(os.fstat(handle))
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 for left in self._named("."):  # by a process that was killed
                     left.unlink(missing_ok=True)
+                for path in self._named(""):
+                    path.chmod(MODE)  # earlier ones were for all to read
             stack.callback(self.trim)
             yield
 
@@ -112,6 +121,18 @@ class HotVersions:
                     total += status.st_size
                 else:
                     path.unlink()
+
+    def _check_owner(self, folder: os.stat_result) -> None:
+        if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise UnusableCache(
+                f"others than its owner may write to {quoted_path(self.root)}, where versions are"
+                " put together: `chmod 700` it, or name another folder by MODELPROOF_CACHE"
+            )
+        if folder.st_uid not in (0, os.geteuid()):
+            raise UnusableCache(
+                f"{quoted_path(self.root)}, where versions are put together, belongs to somebody"
+                " else: name another folder by MODELPROOF_CACHE"
+            )
 
     def _named(self, prefix: str) -> list[Path]:
         """Our own files: this prefix, and then a version's name."""

@@ -35,7 +35,7 @@ from .deltas import (
 from .encrypted import open_decrypted, put_encrypted, put_encrypted_if_shorter
 from .errors import StorageError, UnknownObject
 from .file_formats import format_name, suffix_of
-from .hot_versions import HotVersions, manifest_of
+from .hot_versions import MODE, HotVersions, manifest_of
 from .keys import Key, Recipient
 from .pieces import Piece
 from .recorded import Locate, RecordedObject, sidecar_of
@@ -178,7 +178,7 @@ class VersionStore:
         if step.header is None:
             _write_snapshot(step, place)
         else:
-            apply_delta(step.pieces, base, place, step.weights)
+            apply_delta(step.pieces, base, place, step.weights, MODE)
         return place
 
     def _steps(self, weights: bytes, opened: ExitStack) -> tuple[list[_Step], Path]:
@@ -329,7 +329,7 @@ def _said_of(step: _Step | None, wanted: _Step | None) -> Iterator[None]:
 
 
 def _write_snapshot(step: _Step, path: Path) -> None:
-    with files.replacing(path) as temporary:
+    with files.replacing(path, MODE) as temporary:
         with temporary.open("wb") as file:
             for piece in step.pieces:
                 file.write(piece)

@@ -212,13 +212,13 @@ def gets_versions(root: Path) -> Counter[str]:
     def look() -> str:
         seen = texts[target.read_bytes()]
         assert texts[history.got(1, target)] == "new"
-        left = {path.suffix for path in history.hot.root.iterdir() if path.name.startswith(".")}
+        left = {path.suffix for path in history.hot.root.glob("*") if path.name.startswith(".")}
         assert left == set()
         return seen
 
     def clear() -> None:
         target.write_bytes(b"old")
-        for path in history.hot.root.iterdir():
+        for path in history.hot.root.glob("*"):
             path.unlink()
 
     def work() -> None:

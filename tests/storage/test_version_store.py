@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from ml.errors import NotVerified
 from ml.storage.deltas import FORMAT
 from ml.storage.encrypted import put_encrypted
 from ml.storage.errors import NoKey, StorageError, UnknownObject, WrongContent
-from ml.storage.hot_versions import HotVersions
+from ml.storage.hot_versions import HotVersions, UnusableCache
 from ml.storage.ipfs import IpfsStore
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import Stored
@@ -262,6 +264,41 @@ def test_other_peoples_files_in_the_folder_of_the_cache_stay(tmp_path: Path) -> 
     with HotVersions(tmp_path, 1).held():
         assert not killed.exists()
     assert {path.name for path in tmp_path.iterdir()} == {".profile", "thesis.txt", ".keys"}
+
+
+def test_hot_versions_are_for_their_owner_alone(history: History, got: Path) -> None:
+    """In a folder that others may enter, too, and also those of before."""
+    history.hot.root.mkdir(mode=0o755)
+    history.got(1, got)
+    (path,) = history.hot.root.glob(f"{history.weights(1).hex()}*")
+    path.chmod(0o644)
+    history.got(2, got)
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in history.hot.root.iterdir()}
+    assert modes == {0o600}
+    assert stat.S_IMODE(got.stat().st_mode) == 0o644
+
+
+def test_new_folder_for_the_cache_is_its_owners_alone(tmp_path: Path) -> None:
+    with HotVersions(tmp_path / "cache", 0).held():
+        assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
+def test_cache_that_others_could_write_to_is_refused(
+    history: History, got: Path, mode: int
+) -> None:
+    history.hot.root.mkdir()
+    history.hot.root.chmod(mode)
+    with pytest.raises(UnusableCache, match=r"others than its owner may write to .*: `chmod 700`"):
+        history.got(1, got)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody else can give a folder away")
+def test_cache_of_somebody_else_is_refused(history: History, got: Path) -> None:
+    history.hot.root.mkdir()
+    os.chown(history.hot.root, 12345, -1)
+    with pytest.raises(UnusableCache, match="belongs to somebody else"):
+        history.got(1, got)
 
 
 def test_delta_that_is_no_shorter_gives_way_to_a_snapshot(tmp_path: Path, history: History) -> None:
