@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ml.chain import events
 from ml.chain.events import Registered
@@ -23,6 +23,9 @@ from ml.errors import ModelproofError, NotVerified
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
+
+MAX_INDEX: Final = 255
+"""Of a client that a model can enrol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +186,19 @@ def is_hidden(registry: ModelRegistry, record: Registered, file: UpdateFile) -> 
 
     Raises:
         NotVerified: the signature is not the client's.
-        ModelproofError: the file is about another registry or another model.
+        ModelproofError: the file is about another registry or another model, or its client is one
+            that cannot be named.
         ContractRefused: the version was not made of that update.
     """
     check_domain(registry, file.domain)
     file.check_signature()
     if file.model != record.model:
         raise ModelproofError("the update was made for another model than the version is of.")
+    if file.index > MAX_INDEX:
+        raise ModelproofError(
+            f"client {file.index} is not enrolled: a model has at most {MAX_INDEX + 1} clients that"
+            " its versions can name, and where there are more, none is named."
+        )
     return registry.is_hidden(*_claim(record, file))
 
 

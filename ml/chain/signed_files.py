@@ -153,6 +153,24 @@ def read_update(path: Path) -> UpdateFile:
     return _read(path, _update_file)
 
 
+def parse_evaluation(data: bytes, what: str) -> EvaluationFile:
+    """Read what `dump_evaluation` wrote; ``what`` names it in errors, and no signature is looked at.
+
+    Raises:
+        ModelproofError: it is something else.
+    """
+    return _parse(data, what, _evaluation_file)
+
+
+def parse_update(data: bytes, what: str) -> UpdateFile:
+    """Read what `dump_update` wrote; ``what`` names it in errors, and no signature is looked at.
+
+    Raises:
+        ModelproofError: it is something else.
+    """
+    return _parse(data, what, _update_file)
+
+
 def _stated(file: EvaluationFile) -> tuple[Any, ...]:
     return (file.model, *astuple(file.evaluation))
 
@@ -176,14 +194,16 @@ def _read(path: Path, parse: Callable[[object], _Parsed]) -> _Parsed:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ModelproofError(f"{quoted_path(path)} cannot be read: {error.strerror}.") from error
+    return _parse(data, quoted_path(path), parse)
+
+
+def _parse(data: bytes, what: str, parse: Callable[[object], _Parsed]) -> _Parsed:
     try:
         if len(data) > MAX_FILE_BYTES:
             raise StrictJsonError("it is too long")
         return parse(strict_json.loads(data))
     except StrictJsonError as error:
-        raise ModelproofError(
-            f"{quoted_path(path)} is not a file of what was signed: {error}."
-        ) from error
+        raise ModelproofError(f"{what} is not a file of what was signed: {error}.") from error
 
 
 def _evaluation_file(document: object) -> EvaluationFile:
@@ -210,7 +230,7 @@ def _update_file(document: object) -> UpdateFile:
         domain=_domain(fields["domain"]),
         model=model,
         update=Update(*stated),
-        index=_value(fields["index"], "the client's index", "uint8"),
+        index=_value(fields["index"], "the client's index", "uint32"),
         client=_value(fields["client"], "the client", "address"),
         signature=_signature(fields["signature"]),
         proof=tuple(bytes32(sibling, "a sibling of the proof") for sibling in siblings),

@@ -206,6 +206,14 @@ def test_update_of_another_round_proves_nothing(
         evidence.is_hidden(shared, federation.record, other)
 
 
+def test_client_beyond_those_that_can_be_enrolled_proves_nothing(
+    shared: ModelRegistry, federation: Federation
+) -> None:
+    other = replace(federation.files[0], index=256)
+    with pytest.raises(ModelproofError, match="client 256 is not enrolled"):
+        evidence.is_hidden(shared, federation.record, other)
+
+
 def test_update_for_another_model_proves_nothing(
     shared: ModelRegistry, federation: Federation
 ) -> None:

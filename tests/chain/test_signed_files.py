@@ -172,7 +172,7 @@ def test_evaluations_file_of_another_form_is_refused(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (having(256, "index"), "the client's index does not fit in uint8"),
+        (having(2**32, "index"), "the client's index does not fit in uint32"),
         (having("0x", "proof"), "the proof is not a list"),
         (having(["0x"], "proof"), "a sibling of the proof is not 0x and 64"),
         (having(2**64, "update", "samples"), "samples of the update does not fit in uint64"),
