@@ -14,24 +14,30 @@ class ArchitectureName(StrEnum):
     """The shapes of network that there are."""
 
     DENSE = "dense"
-    """Three dense layers with ReLU, and an output layer."""
+    """Dense layers with ReLU, and an output layer: with two of 200 units, the 2NN of McMahan et al.
+    """
     CNN = "cnn"
     """Two convolutions, a dense layer with ReLU, and an output layer."""
+    FEDAVG_CNN = "fedavg-cnn"
+    """The CNN that FedAvg was published with, of the same layers but more of each: McMahan et al.,
+    "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017."""
     LOGISTIC = "logistic"
     """One output layer: multinomial logistic regression in torch."""
     SKLEARN = "sklearn"
     """The same by scikit-learn, on standardised inputs."""
 
 
+_CONVOLUTIONAL: Final = (ArchitectureName.CNN, ArchitectureName.FEDAVG_CNN)
+_CONVOLUTIONS: Final = 2
 _HIDDEN_LAYERS: Final = {
-    ArchitectureName.DENSE: 3,
     ArchitectureName.CNN: 1,
+    ArchitectureName.FEDAVG_CNN: 1,
     ArchitectureName.LOGISTIC: 0,
     ArchitectureName.SKLEARN: 0,
 }
-_CHANNELS: Final = {ArchitectureName.CNN: 2}
+"""A dense network has any number of them, but for none."""
 _MIN_IMAGE_SIDE: Final = 4
-"""The CNN halves an image twice."""
+"""A CNN halves an image twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +71,15 @@ class Architecture:
         sizes = (*self.input_shape, self.classes, *self.hidden, *self.channels)
         if not self.input_shape or any(size < 1 for size in sizes):
             return f"with the sizes {sizes}: each must be at least 1"
-        if len(self.hidden) != _HIDDEN_LAYERS[self.name]:
-            return f"with {len(self.hidden)} hidden layers: it has {_HIDDEN_LAYERS[self.name]}"
-        if len(self.channels) != _CHANNELS.get(self.name, 0):
-            return f"with {len(self.channels)} convolutions: it has {_CHANNELS.get(self.name, 0)}"
-        if self.name is ArchitectureName.CNN and (
+        if self.name is ArchitectureName.DENSE and not self.hidden:
+            return "with 0 hidden layers: it has 1 or more"
+        layers = _HIDDEN_LAYERS.get(self.name, len(self.hidden))
+        if len(self.hidden) != layers:
+            return f"with {len(self.hidden)} hidden layers: it has {layers}"
+        convolutions = _CONVOLUTIONS if self.name in _CONVOLUTIONAL else 0
+        if len(self.channels) != convolutions:
+            return f"with {len(self.channels)} convolutions: it has {convolutions}"
+        if self.name in _CONVOLUTIONAL and (
             len(self.input_shape) != 3 or min(self.input_shape[1:]) < _MIN_IMAGE_SIDE
         ):
             return (

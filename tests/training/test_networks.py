@@ -42,9 +42,43 @@ def test_dense_network_has_three_layers_and_an_output_layer() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("architecture", "parameters"),
+    [
+        (Architecture(ArchitectureName.DENSE, (784,), 10, hidden=(200, 200)), 199_210),
+        (
+            Architecture(
+                ArchitectureName.FEDAVG_CNN, (1, 28, 28), 10, hidden=(512,), channels=(32, 64)
+            ),
+            1_663_370,
+        ),
+    ],
+    ids=["2NN", "CNN"],
+)
+def test_networks_of_the_paper_of_fedavg_have_its_numbers_of_parameters(
+    architecture: Architecture, parameters: int
+) -> None:
+    network = build_network(architecture, seed=0)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_dense_network_has_as_many_layers_as_are_named(layers: int) -> None:
+    architecture = Architecture(ArchitectureName.DENSE, (4,), 3, hidden=(8,) * layers)
+    names = [name for name, _ in build_network(architecture, seed=0).named_parameters()]
+    assert len(names) == 2 * layers + 2
+    assert names[-3:] == [f"dense{layers}.bias", "output.weight", "output.bias"]
+
+
+def test_dense_network_without_a_hidden_layer_is_refused() -> None:
+    with pytest.raises(ModelproofError, match="with 0 hidden layers: it has 1 or more"):
+        Architecture(ArchitectureName.DENSE, (4,), 3)
+
+
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 5, 7), (2, 11, 6)])
-def test_cnn_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
-    architecture = Architecture(ArchitectureName.CNN, shape, 2, hidden=(8,), channels=(4, 4))
+@pytest.mark.parametrize("name", [ArchitectureName.CNN, ArchitectureName.FEDAVG_CNN])
+def test_cnn_takes_images_of_any_size(name: ArchitectureName, shape: tuple[int, ...]) -> None:
+    architecture = Architecture(name, shape, 2, hidden=(8,), channels=(4, 4))
     assert build_network(architecture, seed=0)(torch.zeros(2, *shape)).shape == (2, 2)
 
 
