@@ -74,7 +74,8 @@ class DeployedContract:
         """
         queue = outbox_of(self.contract.provider).queue(sender)
         order = self._order(function, arguments, sender)
-        entry = queue.resume(order)
+        with self._refusing():
+            entry = queue.resume(order)
         if entry is None:
             returned = self._trial(function, arguments, {"from": sender.address})
             with self._refusing():

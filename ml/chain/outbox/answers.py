@@ -30,6 +30,9 @@ class Answer(Enum):
     """Something else."""
 
 
+TAKEN: Final = (None, Answer.KNOWN, Answer.UNDERPRICED, Answer.NONCE_TOO_HIGH)
+"""A node has the transaction, or another attempt at it, or will once earlier ones are mined."""
+
 # In this order, as some messages hold the words of several. From the sources of geth, Erigon,
 # Nethermind, Besu, Reth, Anvil, Hardhat and Ganache.
 _WORDS: Final = (

@@ -194,10 +194,16 @@ class Chain:
         )
         return _number(head), are_there
 
-    def knows(self, attempts: Sequence[Attempt]) -> list[bool]:
-        """Whether the node has each of these, waiting or in a block."""
-        answers = self._rpc.ask_all([("eth_getTransactionByHash", [one.hash]) for one in attempts])
-        return [bool(answer) and not isinstance(answer, RpcError) for answer in answers]
+    def knows(self, entries: Sequence[Entry]) -> list[bool]:
+        """Whether the node has some attempt at each of these, waiting or in a block."""
+        asked = [(entry.id, one.hash) for entry in entries for one in entry.attempts]
+        answers = self._rpc.ask_all([("eth_getTransactionByHash", [hashed]) for _, hashed in asked])
+        known = {
+            number
+            for (number, _), answer in zip(asked, answers, strict=True)
+            if answer and not isinstance(answer, RpcError)
+        }
+        return [entry.id in known for entry in entries]
 
     def happened_since(self, found: Inclusion, address: str, subject: str | None) -> bool:
         """Whether a contract told of anything after a transaction.

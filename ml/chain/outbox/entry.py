@@ -109,7 +109,7 @@ class Entry:
     reverted_with: bytes = b""
     """What the contract gave as its reason (EIP-838), if it refused."""
     failure: str = ""
-    """Why it was refused or dropped, in words."""
+    """Why it was refused or dropped, or is not sent for now, in words."""
     reported: bool = False
     """Whether the result has reached whoever asked for it."""
     created: str = ""
@@ -118,13 +118,28 @@ class Entry:
 
     @property
     def latest(self) -> Attempt:
-        """The attempt that replaces all the others."""
-        return self.attempts[-1]
+        """The attempt that replaces all the others with its nonce."""
+        return next(one for one in reversed(self.attempts) if one.nonce == self.nonce)
+
+    @property
+    def mined(self) -> Attempt | None:
+        """The attempt that is in a block."""
+        found = self.inclusion
+        return next((one for one in self.attempts if found and one.hash == found.transaction), None)
 
     @property
     def is_open(self) -> bool:
         """Whether it is in no block yet."""
         return self.state in OPEN
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is in no block and not sent for now; it gives way to whatever needs its nonce.
+
+        It is tried again whenever the queue looks, since as long as its nonce is not used nobody
+        can know that it will never do.
+        """
+        return self.is_open and bool(self.failure)
 
     @property
     def ran_out_of_gas(self) -> bool:

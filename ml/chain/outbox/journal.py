@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ml.chain.outbox.entry import Attempt, Call, Entry, Inclusion, State, key_of
+from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, Inclusion, State, key_of
 from ml.chain.outbox.journal_tables import FORMAT, SCHEMA, attempt_of, entry_of
 from ml.errors import ModelproofError
 
@@ -96,17 +96,20 @@ class Journal:
 
     def mark_sent(self, entries: Iterable[Entry]) -> None:
         """Nodes have these, and no block that is known of."""
-        entries = list(entries)
-        if not entries:
-            return
+        self._take_out(entries, "")
+
+    def mark_removed(self, entries: Iterable[Entry], why: str) -> None:
+        """The blocks of these are gone; they are held until they are sent again."""
+        self._take_out(entries, why)
+
+    def hold(self, entry: Entry, why: str, reverted: bytes = b"") -> None:
+        """An entry is not sent for now; nothing is noted of one that is in a block meanwhile."""
         with self._writing():
-            for entry in entries:
-                self._update(
-                    entry.id,
-                    "state = ?, mined_hash = NULL, block = NULL, block_hash = NULL,"
-                    " gas_used = NULL, succeeded = NULL",
-                    State.SENT,
-                )
+            self._database.execute(
+                "UPDATE entries SET failure = ?, reverted_with = ?, changed = ?"
+                " WHERE id = ? AND state IN (?, ?)",
+                (why, reverted, _now(), entry.id, *OPEN),
+            )
 
     def include(self, entry: Entry, state: State, found: Inclusion, reverted: bytes = b"") -> Entry:
         """An entry is in a block: mined, final, or refused there."""
@@ -194,6 +197,10 @@ class Journal:
         )
         return found[0] if found else None
 
+    def to_restore(self) -> list[Entry]:
+        """What a reorganisation may have removed, or has, and is not final; oldest first."""
+        return self._entries("state = ? OR (state IN (?, ?) AND failure <> '')", State.MINED, *OPEN)
+
     def unreported(self, sender: str, recipient: str) -> list[Entry]:
         """What a sender has under way, or done, of which nobody knows yet; oldest first."""
         states = (State.PREPARED, State.SENT, State.MINED, State.FINAL)
@@ -201,6 +208,20 @@ class Journal:
         return [one for one in found if not one.reported and one.call.to == recipient]
 
     # SQL
+
+    def _take_out(self, entries: Iterable[Entry], why: str) -> None:
+        entries = list(entries)
+        if not entries:
+            return
+        with self._writing():
+            for entry in entries:
+                self._update(
+                    entry.id,
+                    "state = ?, mined_hash = NULL, block = NULL, block_hash = NULL,"
+                    " gas_used = NULL, succeeded = NULL, reverted_with = x'', failure = ?",
+                    State.SENT,
+                    why,
+                )
 
     def _entries(self, condition: str, *values: object) -> list[Entry]:
         with self._lock, self._failing_clearly():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Final, TypeVar
 
+from ml.chain.outbox.answers import TAKEN
 from ml.chain.outbox.chain import Chain, Reverts
-from ml.chain.outbox.entry import Entry, Inclusion, State
+from ml.chain.outbox.entry import OPEN, Attempt, Entry, Inclusion, State
 from ml.chain.outbox.journal import Journal
+from ml.chain.outbox.locks import Locks
 from ml.chain.outbox.rpc import NoAnswer
 from ml.chain.outbox.settings import Settings
 from ml.chain.refusals import reverted_with
@@ -18,36 +22,55 @@ _FIRST_PAUSE_S: Final = 0.002
 _LONGEST_PAUSE_S: Final = 1.0
 _FEW: Final = 16
 """So many entries are looked at together for the last time, rather than each by itself."""
+_RESTORING: Final = "restoring"
+_REMOVED: Final = "a reorganisation removed it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """An entry that neither the chain nor the node has."""
+
+    entry: Entry
+    attempt: Attempt
+    """Which of its transactions: the one that was mined, if one was."""
+    is_removed: bool
+    """Whether it was in a block; else it is new, and the queue of its sender looks after it."""
 
 
 class Keeper:
     """Keeps the journal true to the chain, whoever sent what.
 
     A transaction is bound to its nonce, so that sending its bytes again never makes a second one.
-    It needs no key, and no lock.
+    It needs no key. One at a time sends again what was removed, among all processes that use a
+    journal: else one would be refused what another is about to bring back.
     """
 
-    def __init__(self, journal: Journal, chain: Chain, settings: Settings) -> None:
+    def __init__(self, journal: Journal, chain: Chain, settings: Settings, locks: Locks) -> None:
         self._journal = journal
+        self._locks = locks
         self.chain = chain
         self.settings = settings
 
     def restore(self) -> None:
         """Send again what a reorganisation removed, and note what none can remove any more.
 
+        What the contract does not take yet is held: what it followed from may come back, from here
+        or from elsewhere, so that it is tried again the next time.
+
         Raises:
             NoAnswer: no node answered for as long as the settings say.
         """
-        mined = self._journal.entries(states=(State.MINED,))
+        known = self._journal.to_restore()
+        if not known:
+            return
         # the newest is not enough: it may have been found on a branch that lacks an older one
-        found = [one.inclusion for one in mined if one.inclusion]
-        if not found:
-            return
+        found = [one.inclusion for one in known if one.inclusion]
         head, are_there = self.patiently(lambda: self.chain.still_holds(found))
-        if not are_there:
-            self._send_in_order(self._missing(mined))
+        if not are_there or any(one.is_held for one in known):
+            with self._locks.hold(_RESTORING):
+                self._send_in_order(*self._look())
             return
-        deep = [one for one in mined if head - _place(one)[0] >= self.settings.final_depth]
+        deep = [one for one in known if head - _block(one) >= self.settings.final_depth]
         if len(deep) >= _FEW:
             self.look_for(deep)
 
@@ -59,8 +82,8 @@ class Keeper:
             for entry in entries
             if entry.id in found and (noted := self._outcome(entry, found[entry.id], head))
         )
-        self._journal.mark_sent(
-            entry for entry in entries if entry.id not in found and entry.state is State.MINED
+        self._journal.mark_removed(
+            (one for one in entries if one.id not in found and one.state is State.MINED), _REMOVED
         )
         return head
 
@@ -81,46 +104,93 @@ class Keeper:
                 settings.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _missing(self, mined: Sequence[Entry]) -> list[Entry]:
-        """Those that are in no block any more, in the order in which they were."""
-        in_order = sorted(mined, key=_place)
-        self.look_for(in_order)
-        return [one for one in self._journal.again([one.id for one in in_order]) if one.is_open]
+    # What was removed
 
-    def _send_in_order(self, removed: Sequence[Entry]) -> None:
-        """Send what was removed again; what follows from something else, after that is mined."""
-        settings, pause_s = self.settings, _FIRST_PAUSE_S
-        deadline = settings.clock() + settings.timeout_s
-        waiting, sent = list(removed), list[Entry]()
-        while waiting:
-            entry = waiting[0]
-            refusal = self._refusal(entry)
-            if refusal is None:
-                self.patiently(lambda: self.chain.send([waiting[0].latest]))
-                sent.append(waiting.pop(0))
-                continue
-            now = self._journal.again([one.id for one in sent])
-            under_way = [one for one in now if one.is_open]
-            if under_way and settings.clock() < deadline:
-                self.look_for(under_way)
-                settings.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                continue
-            self._journal.give_up(
-                entry,
-                State.REFUSED,
-                f"a reorganisation removed it, and now the contract would refuse it: {refusal}",
-                reverted_with(refusal),
-            )
-            waiting.pop(0)
+    def _look(self) -> tuple[list[_Missing], list[Entry]]:
+        """What is in no block any more, in the order in which it was, and what waits for a block.
 
-    def _refusal(self, entry: Entry) -> Reverts | None:
+        The latter only if it is new that something is missing: what was tried before is tried once.
+        """
+        before = {one.id: one for one in self._journal.to_restore()}
+        self.look_for(list(before.values()))
+        waiting = self._journal.entries(states=OPEN)
+        is_new = any(one.id in before and before[one.id].inclusion for one in waiting)
+        known = self.patiently(lambda: self.chain.knows(waiting))
+        pairs = list(zip(waiting, known, strict=True))
+        self._journal.mark_sent(one for one, is_known in pairs if is_known and one.is_held)
+        instead = replaced(waiting)
+        lost = [one for one, is_known in pairs if not is_known and one.id not in instead]
+        under_way = [one for one, is_known in pairs if is_known]
+        removed = [
+            _Missing(one, before.get(one.id, one).mined or one.latest, one.is_held)
+            for one in _in_order(lost, before)
+        ]
+        return removed, under_way if is_new else []
+
+    def _send_in_order(self, removed: Sequence[_Missing], under_way: Sequence[Entry]) -> None:
+        """Send these again; what follows from something else, after that is mined."""
+        deadline = self.settings.clock() + self.settings.timeout_s
+        left, waiting = list(removed), [one.id for one in under_way]
+        while left:
+            refused = self._send_each(left, waiting, deadline)
+            if len(refused) == len(left):
+                return
+            left = refused  # what came after one of them may be what it followed from
+
+    def _send_each(
+        self, removed: Sequence[_Missing], waiting: list[int], deadline: float
+    ) -> list[_Missing]:
+        """Send these in their order, as far as the contract takes them; return the others.
+
+        Args:
+            removed: them
+            waiting: the numbers of what may come into a block first; what is sent joins them
+            deadline: until when to wait for those
+        """
+        refused: list[_Missing] = []
+        for one in removed:
+            sender = one.entry.call.sender
+            if any(other.entry.call.sender == sender for other in refused):
+                self._hold(one, "an earlier one of its sender is not sent yet")
+                refused.append(one)
+            elif self._is_taken(one, waiting, deadline):
+                waiting.append(one.entry.id)
+            else:
+                refused.append(one)
+        return refused
+
+    def _is_taken(self, one: _Missing, waiting: Sequence[int], deadline: float) -> bool:
+        """Send one as soon as the contract would take it; False if it does not, and is held."""
+        pause_s = _FIRST_PAUSE_S
+        while (refusal := self.refusal(one.entry)) is not None:
+            under_way = [other for other in self._journal.again(waiting) if other.is_open]
+            if not one.is_removed or not under_way or self.settings.clock() > deadline:
+                self._hold(one, f"the contract would refuse it now: {refusal}", refusal)
+                return False
+            self.look_for(under_way)
+            self.settings.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        (answer,) = self.patiently(lambda: self.chain.send([one.attempt]))
+        if (answer and answer[0]) in TAKEN:
+            self._journal.mark_sent([one.entry])
+            return True
+        self._hold(one, f"a node does not take it: {answer[1] if answer else answer}")
+        return False
+
+    def _hold(self, one: _Missing, why: str, refusal: Reverts | None = None) -> None:
+        if one.is_removed:
+            reverted = reverted_with(refusal) if refusal else b""
+            self._journal.hold(one.entry, f"{_REMOVED}, and {why}", reverted)
+
+    def refusal(self, entry: Entry) -> Reverts | None:
         """Why the contract would not take it now, if so."""
         try:
             self.patiently(lambda: self.chain.trial(entry.call))
         except Reverts as reverts:
             return reverts
         return None
+
+    # What is in a block
 
     def _outcome(
         self, entry: Entry, found: Inclusion, head: int
@@ -143,5 +213,27 @@ class Keeper:
         return b""
 
 
-def _place(entry: Entry) -> tuple[int, int]:
-    return (entry.inclusion.block if entry.inclusion else -1, entry.id)
+def replaced(waiting: Sequence[Entry]) -> set[int]:
+    """The numbers of those whose nonce a later one has got: once that is mined they need another.
+
+    Args:
+        waiting: entries in no block
+    """
+    last = {(one.call.sender, one.nonce): one.id for one in sorted(waiting, key=lambda one: one.id)}
+    return {one.id for one in waiting if last[one.call.sender, one.nonce] != one.id}
+
+
+def _in_order(lost: Sequence[Entry], before: Mapping[int, Entry]) -> list[Entry]:
+    """In the order in which they were in blocks; the others before what was written down later."""
+    blocks = {number: _block(one) for number, one in before.items() if one.inclusion}
+
+    def place(one: Entry) -> tuple[float, int]:
+        own = blocks.get(one.id)
+        later = min((blocks[number] for number in blocks if number > one.id), default=inf)
+        return (later if own is None else own, one.id)
+
+    return sorted(lost, key=place)
+
+
+def _block(entry: Entry) -> int:
+    return entry.inclusion.block if entry.inclusion else -1

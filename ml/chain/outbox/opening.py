@@ -56,7 +56,8 @@ class Outbox:
         chain_id = int(provider.chain_id)
         with self._locks.hold("journal"):  # the first to come makes it
             self.journal = Journal(path, chain_id, genesis)
-        self.keeper = Keeper(self.journal, Chain(Rpc(provider.web3), chain_id, genesis), settings)
+        chain = Chain(Rpc(provider.web3), chain_id, genesis)
+        self.keeper = Keeper(self.journal, chain, settings, self._locks)
         self._delivered: set[int] = set()
         self._queues: dict[str, SenderQueue] = {}
 

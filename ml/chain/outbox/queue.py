@@ -69,6 +69,9 @@ class SenderQueue:
 
         One that is in a block counts if the contract would refuse the same now, or nothing has
         happened since: else it is meant again.
+
+        Raises:
+            Reverts: it is in no block, and the contract would refuse it now.
         """
         last = self._unreported(order)
         if last is None:
@@ -76,7 +79,11 @@ class SenderQueue:
         with self._locks.hold(self.sender):
             self._watch.settle()
             last = self._unreported(order)
-            if last is None or last.is_open:
+            if last is None:
+                return None
+            if last.is_held:
+                raise Reverts(last.failure, "0x" + last.reverted_with.hex())
+            if last.is_open:
                 return last
             return last if self._is_the_same(last, order) else None
 
@@ -245,7 +252,10 @@ class SenderQueue:
             self._keeper.look_for([entry])  # some nodes mine what reverts and say that it failed
             if not self._journal.entry(entry.id).is_open:
                 continue
-            if answer[0] in _FOR_GOOD and not self._is_known(entry):
+            if self._is_known(entry):  # and some fail only after they took it
+                self._journal.mark_sent([entry])
+                continue
+            if answer[0] in _FOR_GOOD:
                 self._journal.give_up(entry, State.DROPPED, f"a node refused it: {answer[1]}")
             refused.append(not_sent(entry, *answer))  # else it stays open: a node may have it
         if refused:
@@ -254,7 +264,7 @@ class SenderQueue:
             self._watch.settle()
 
     def _is_known(self, entry: Entry) -> bool:
-        (known,) = self._keeper.patiently(lambda: self._chain.knows([entry.latest]))
+        (known,) = self._keeper.patiently(lambda: self._chain.knows([entry]))
         return known
 
     # Earlier entries
@@ -285,7 +295,7 @@ class SenderQueue:
     def _speed_up(self, entries: Sequence[Entry]) -> None:
         with self._locks.hold(self.sender):
             current = self._journal.again([entry.id for entry in entries])
-            waiting = [one for one in current if one.is_open]
+            waiting = [one for one in current if one.is_open and not one.is_held]
             with suppress(TooDear):  # then it waits until gas is cheaper, or the time is up
                 for entry in waiting:
                     self._watch.speed_up(entry)
@@ -317,6 +327,12 @@ def _too_poor(sender: str, balance: int, cost: int) -> ModelproofError:
 
 def _not_mined(entries: Sequence[Entry], timeout_s: float) -> NotMined:
     waiting = [one for one in entries if one.is_open]
+    held = next((one for one in waiting if one.is_held), None)
+    if held is not None:
+        return NotMined(
+            f"{held.call.label or 'the transaction'} is in no block after {timeout_s:g} seconds,"
+            f" and not sent for now ({held.failure}): `ape run outbox` shows it."
+        )
     if not waiting:
         return NotMined(
             f"the transactions are in blocks, but not confirmed after {timeout_s:g} seconds: run"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from ml.chain.outbox import fees
-from ml.chain.outbox.answers import Answer
-from ml.chain.outbox.chain import OtherChain, Reverts, Standing
+from ml.chain.outbox.answers import TAKEN, Answer
+from ml.chain.outbox.chain import OtherChain, Standing
 from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, State
 from ml.chain.outbox.fees import Fees
 from ml.chain.outbox.journal import Journal, Prepared
-from ml.chain.outbox.keeping import Keeper
+from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.refusals import reverted_with
 from ml.errors import ModelproofError
 
@@ -20,8 +20,6 @@ Signer: TypeAlias = Callable[[Call, int, int, Fees], Attempt]
 
 _ROUNDS: Final = 8
 """In which nonces that others have used up meanwhile are sorted out, at most."""
-_SENT: Final = (None, Answer.KNOWN, Answer.UNDERPRICED, Answer.NONCE_TOO_HIGH)
-"""A node has the transaction, or another attempt at it, or will once earlier ones are mined."""
 _FILLING_GAS: Final = 21_000
 _FILLING: Final = "fills a nonce that nothing else will use"
 _CANCELLING: Final = "takes the place of what was cancelled"
@@ -68,7 +66,7 @@ class Watch:
         """Send what stands in the journal, in the order of nonces, and note that it was sent."""
         answers = self._keeper.patiently(lambda: self._chain.send([one.latest for one in entries]))
         pairs = list(zip(entries, answers, strict=True))
-        self._journal.mark_sent(entry for entry, answer in pairs if (answer and answer[0]) in _SENT)
+        self._journal.mark_sent(entry for entry, answer in pairs if (answer and answer[0]) in TAKEN)
         return answers
 
     def speed_up(self, entry: Entry) -> None:
@@ -101,8 +99,12 @@ class Watch:
         return instead
 
     def next_nonce(self, standing: Standing) -> int:
-        """The first nonce that neither the chain, nor the node, nor the journal has a use for."""
-        taken = [one.nonce for one in self._journal.entries(self.sender, (*OPEN, State.MINED))]
+        """The first nonce that neither the chain, nor the node, nor the journal has a use for.
+
+        What is held has none for now.
+        """
+        kept = self._journal.entries(self.sender, (*OPEN, State.MINED))
+        taken = [one.nonce for one in kept if not one.is_held]
         return max(standing.pending, max(taken, default=-1) + 1)
 
     # What is in no block
@@ -116,20 +118,35 @@ class Watch:
         overtaken = [one for one in waiting if one.nonce < standing.mined]
         if overtaken:
             return self._sign_again(overtaken)
-        known = self._keeper.patiently(lambda: self._chain.knows([one.latest for one in waiting]))
-        lost = [one for one, is_known in zip(waiting, known, strict=True) if not is_known]
+        instead = replaced(waiting)
+        waiting = [one for one in waiting if one.id not in instead]
+        known = self._keeper.patiently(lambda: self._chain.knows(waiting))
+        pairs = list(zip(waiting, known, strict=True))
         self._journal.mark_sent(
             one
-            for one, is_known in zip(waiting, known, strict=True)
-            if is_known and one.state is State.PREPARED
+            for one, is_known in pairs
+            if is_known and (one.state is State.PREPARED or one.is_held)
         )
-        if lost and lost[0].nonce == standing.mined and not self._is_still_wanted(lost[0]):
-            return False
-        self._fill_gaps(waiting, standing)
+        lost = [one for one, is_known in pairs if not is_known]
+        held = self._hold_the_first(lost, standing)
+        lost = lost[len(held) :]
+        self._fill_gaps([one for one in waiting if one not in held], standing)
         if not lost:
             return True
         answers = self.deliver(lost)
         return self._understand(lost, answers)
+
+    def _hold_the_first(self, lost: Sequence[Entry], standing: Standing) -> list[Entry]:
+        """Hold those that would be next and that the contract would refuse now; return them."""
+        held: list[Entry] = []
+        for one in lost:
+            refusal = self._keeper.refusal(one) if one.nonce == standing.mined + len(held) else None
+            if refusal is None:
+                break
+            why = f"the contract would refuse it now: {refusal}"
+            self._journal.hold(one, why, reverted_with(refusal))
+            held.append(one)
+        return held
 
     def _sign_again(self, overtaken: Iterable[Entry]) -> bool:
         """Give new nonces to entries whose own were used up by transactions that are not theirs."""
@@ -137,10 +154,15 @@ class Watch:
             # it may have come into a block just now, or one that was given up
             self._keeper.look_for([entry, *self._given_up(entry.nonce)])
             entry = self._journal.entry(entry.id)  # noqa: PLW2901
-            if not entry.is_open or not self._is_still_wanted(entry):
+            if not entry.is_open:
                 continue
             if entry.call.label in _NOTHINGS:
                 self._journal.give_up(entry, State.DROPPED, "its nonce was used up")
+                continue
+            refusal = self._keeper.refusal(entry)
+            if refusal is not None:
+                why = f"its nonce was used up, and the contract would refuse it now: {refusal}"
+                self._journal.give_up(entry, State.REFUSED, why, reverted_with(refusal))
                 continue
             standing = self.standing()
             last = entry.latest
@@ -153,23 +175,11 @@ class Watch:
         given_up = self._journal.entries(self.sender, (State.REFUSED, State.DROPPED))
         return [one for one in given_up if one.nonce == nonce and one.inclusion is None]
 
-    def _is_still_wanted(self, entry: Entry) -> bool:
-        """Whether the contract would take it now; if not, that is noted."""
-        try:
-            self._keeper.patiently(lambda: self._chain.trial(entry.call))
-        except Reverts as reverts:
-            self._journal.give_up(
-                entry,
-                State.REFUSED,
-                f"the contract would refuse it now: {reverts}",
-                reverted_with(reverts),
-            )
-            return False
-        return True
-
     def _fill_gaps(self, waiting: Sequence[Entry], standing: Standing) -> None:
         """Use the nonces up that keep later ones waiting and that nobody will use."""
         ours = {one.nonce for one in waiting}
+        if not ours:
+            return
         gaps = [n for n in range(standing.pending, max(ours)) if n not in ours]
         if not gaps:
             return
@@ -192,7 +202,7 @@ class Watch:
                 self.speed_up(entry)
             elif meaning is Answer.NONCE_TOO_LOW:
                 is_done = False
-            elif meaning not in _SENT:
+            elif meaning not in TAKEN:
                 raise not_sent(entry, meaning or Answer.UNKNOWN, words)
         return is_done
 

@@ -50,12 +50,15 @@ def sender() -> Any:
 
 @pytest.fixture
 def open_outbox(connected: Session, tmp_path: Path) -> Iterator[Any]:
-    """Open the same journal as often as it is called, as other processes do."""
+    """Open the same journal as often as it is called, as other processes do.
+
+    One of another machine has another name.
+    """
     opened = list[Outbox]()
 
-    def open_outbox(**changes: Any) -> Outbox:
+    def open_outbox(machine: str = "this", **changes: Any) -> Outbox:
         settings = replace(IMPATIENT, **changes)
-        path = tmp_path / journal_path(connected.chain_id, connected.genesis).name
+        path = tmp_path / machine / journal_path(connected.chain_id, connected.genesis).name
         opened.append(Outbox(connected.provider, path, connected.genesis, settings))
         return opened[-1]
 

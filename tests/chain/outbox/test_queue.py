@@ -72,7 +72,7 @@ def test_same_call_is_sent_once_until_its_result_has_arrived(
 def test_transaction_that_a_node_may_have_taken_is_finished_and_not_made_again(
     queue: SenderQueue, append: Any, recorded: Any, node: AnvilNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where it answers with an error of its own after it took it."""
+    """As where it answers with an error of its own after it took it, and does not say so."""
     node.rpc("evm_setAutomine", False)
     take = Chain.send
     with monkeypatch.context() as patch:
@@ -81,6 +81,7 @@ def test_transaction_that_a_node_may_have_taken_is_finished_and_not_made_again(
             "send",
             lambda chain, attempts: take(chain, attempts) and [(Answer.UNKNOWN, "internal error")],
         )
+        patch.setattr(Chain, "knows", lambda _, entries: [False] * len(entries))
         with pytest.raises(ModelproofError, match="internal error"):
             queue.put([append(1)])
     (entry,) = queue.put([append(1)])
