@@ -53,6 +53,8 @@ class Refusal(StrEnum):
     """It started from another version, or from other weights than that has, by its file."""
     SAMPLES = "samples"
     """It states no samples, or more than the client has."""
+    UNAVAILABLE = "unavailable"
+    """The object that was named is not in the store, or does not open."""
     ALTERED = "altered"
     """The file is not the one that was signed."""
     ILL_SHAPED = "ill-shaped"
@@ -123,10 +125,27 @@ def admit(
     Raises:
         UpdateRefused: by the first check that it does not pass.
     """
+    check_claim(ongoing, file, at=at, taken=taken, earlier=earlier)
+    return _check_content(ongoing, file, data)
+
+
+def check_claim(
+    ongoing: Round,
+    file: UpdateFile,
+    *,
+    at: int,
+    taken: Collection[int] = (),
+    earlier: Collection[bytes] = (),
+) -> None:
+    """Check all that can be without the update's file; arguments and errors as `admit`."""
     _check_sender(ongoing, file)
     _check_round(ongoing, file, at, taken, earlier)
     _check_samples(ongoing, file)
-    return _check_content(ongoing, file, data)
+
+
+def size_limit(weights: Weights) -> int:
+    """How many bytes an update of a model may have."""
+    return HEADER_BYTES + sum(tensor.nbytes + TENSOR_HEADER_BYTES for tensor in weights.values())
 
 
 def _check_sender(ongoing: Round, file: UpdateFile) -> None:
@@ -181,8 +200,7 @@ def _check_samples(ongoing: Round, file: UpdateFile) -> None:
 
 
 def _check_content(ongoing: Round, file: UpdateFile, data: bytes) -> ClientUpdate:
-    sizes = (tensor.nbytes + TENSOR_HEADER_BYTES for tensor in ongoing.weights.values())
-    most = HEADER_BYTES + sum(sizes)
+    most = size_limit(ongoing.weights)
     if len(data) > most:
         reason = f"its file has {len(data)} bytes, and an update of this model at most {most}"
         raise UpdateRefused(Refusal.ILL_SHAPED, file.index, reason)

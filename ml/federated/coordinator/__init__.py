@@ -1,0 +1,1 @@
+"""Who runs a training's rounds: asks clients, aggregates, stores, registers, and goes back."""

@@ -1,0 +1,394 @@
+"""What a coordinator has done, on disk: after it was killed at any step, it goes on from there.
+
+The chain decides what happened to versions; here is what the chain does not know: who takes part in
+a round, which updates came, what was made of them and where it is stored, and which clients have
+come back after a rollback. SQLite in WAL mode; a write that a crash of the machine undoes is one
+that is done again with the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ml.errors import ModelproofError
+from ml.training import canonical
+from ml.training.canonical import Digest
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS run (digest BLOB PRIMARY KEY, cid TEXT);
+CREATE TABLE IF NOT EXISTS rounds (
+    epoch INTEGER, iteration INTEGER, base INTEGER NOT NULL, deadline INTEGER,
+    is_closed INTEGER NOT NULL DEFAULT 0, made TEXT, report TEXT, PRIMARY KEY (epoch, iteration));
+CREATE TABLE IF NOT EXISTS participants (
+    epoch INTEGER, iteration INTEGER, client INTEGER, failed TEXT,
+    PRIMARY KEY (epoch, iteration, client));
+CREATE TABLE IF NOT EXISTS updates (
+    epoch INTEGER, iteration INTEGER, client INTEGER, digest BLOB NOT NULL, taken TEXT NOT NULL,
+    PRIMARY KEY (epoch, iteration, client));
+CREATE TABLE IF NOT EXISTS refusals (
+    epoch INTEGER, iteration INTEGER, client INTEGER, refusal TEXT, reason TEXT, at INTEGER);
+CREATE TABLE IF NOT EXISTS tasks (task_id TEXT PRIMARY KEY, task_type TEXT, body BLOB);
+CREATE TABLE IF NOT EXISTS acknowledgements (
+    epoch INTEGER, client INTEGER, reply BLOB, PRIMARY KEY (epoch, client));
+CREATE TABLE IF NOT EXISTS settled (epoch INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS silent (client INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS diagnoses (
+    version INTEGER, iteration INTEGER, found TEXT, PRIMARY KEY (version, iteration));
+CREATE TABLE IF NOT EXISTS excluded (client INTEGER PRIMARY KEY, reason TEXT);
+"""
+
+
+class RunJournalError(ModelproofError):
+    """The journal of a run cannot be used, or is that of another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundKey:
+    """A round: within an epoch, an iteration is made once."""
+
+    epoch: int
+    iteration: int
+
+    @property
+    def values(self) -> tuple[int, int]:
+        """As the tables have them."""
+        return self.epoch, self.iteration
+
+
+@dataclass(frozen=True, slots=True)
+class BegunRound:
+    """A round that was begun."""
+
+    key: RoundKey
+    base: int
+    """The version that clients start from."""
+    clients: tuple[int, ...]
+    """Who was asked, in ascending order."""
+    failed: tuple[int, ...]
+    """Who answered that it could not."""
+    deadline: int | None
+    """Seconds since 1970."""
+    is_closed: bool
+    """Whether it takes no more updates."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUpdate:
+    """An update that was admitted to a round."""
+
+    client: int
+    cid: str
+    signed: str
+    """As `ml.chain.signed_files` writes it, without a proof."""
+    correct: int | None
+    epsilon: float | None
+    training_s: float
+    storing_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MadeVersion:
+    """What was made of a round and stored: all that its registration says."""
+
+    version: int
+    weights: Digest
+    cid: str
+    """Of its object."""
+    object: Digest
+    """SHA-256 of that."""
+    content: Digest
+    """The digest in its CID."""
+    updates: Digest
+    """The root over the signed updates."""
+    contributors: str
+    """The bitmap of their clients, in hexadecimal digits."""
+    metadata: str
+    """What goes on chain."""
+    training_accuracy_ppm: int
+    bytes_stored: int
+    """Of all its objects but the updates'."""
+
+
+class RunJournal:
+    """The journal of one run; for one thread.
+
+    Args:
+        path: of the file, which is made if there is none; None for one in memory
+        run: the SHA-256 of the run's configuration
+
+    Raises:
+        RunJournalError: it cannot be used, or is that of another run.
+    """
+
+    def __init__(self, path: Path | None, run: bytes) -> None:
+        self._path = path
+        with self._said():
+            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_TABLES)
+            self._db.execute("INSERT OR IGNORE INTO run VALUES (?, NULL)", (run,))
+            runs = self._db.execute("SELECT digest FROM run").fetchall()
+        if len(runs) > 1:
+            self._write("DELETE FROM run WHERE digest = ?", run)
+            raise RunJournalError(
+                f"{path} is the journal of another run: name another --folder, or go on with the"
+                " configuration that it was begun with."
+            )
+        self._earlier = {bytes(row[0]) for row in self._rows("SELECT digest FROM updates")}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # The run
+
+    @property
+    def run_cid(self) -> str | None:
+        """The object that holds the run's configuration, if it was stored."""
+        ((cid,),) = self._rows("SELECT cid FROM run")
+        return None if cid is None else str(cid)
+
+    def store_run(self, cid: str) -> None:
+        """Note where the run's configuration is stored."""
+        self._write("UPDATE run SET cid = ?", cid)
+
+    def note(self, task_id: str, task_type: str, body: bytes) -> None:
+        """Write a task down, once; for whoever looks into what happened."""
+        self._write("INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", task_id, task_type, body)
+
+    # Rounds
+
+    def begin(
+        self, key: RoundKey, base: int, clients: Iterable[int], deadline: int | None
+    ) -> BegunRound:
+        """Begin a round, or find how it was begun."""
+        with self._transaction():
+            done = self._db.execute(
+                "INSERT OR IGNORE INTO rounds (epoch, iteration, base, deadline)"
+                " VALUES (?, ?, ?, ?)",
+                (*key.values, base, deadline),
+            )
+            if done.rowcount:
+                self._add(key, clients)
+        return self.begun(key)
+
+    def begun(self, key: RoundKey) -> BegunRound:
+        """How a round was begun.
+
+        Raises:
+            RunJournalError: it was not.
+        """
+        rows = self._rows(
+            "SELECT base, deadline, is_closed FROM rounds WHERE epoch = ? AND iteration = ?",
+            *key.values,
+        )
+        if not rows:
+            raise RunJournalError(f"round {key.iteration} of epoch {key.epoch} was not begun here.")
+        ((base, deadline, is_closed),) = rows
+        who = self._rows(
+            "SELECT client, failed FROM participants WHERE epoch = ? AND iteration = ?"
+            " ORDER BY client",
+            *key.values,
+        )
+        clients = tuple(client for client, _ in who)
+        failed = tuple(client for client, reason in who if reason is not None)
+        return BegunRound(key, base, clients, failed, deadline, bool(is_closed))
+
+    def ask_more(self, key: RoundKey, clients: Iterable[int], deadline: int | None) -> BegunRound:
+        """Let more clients take part, and give all until another deadline."""
+        with self._transaction():
+            self._add(key, clients)
+            self._db.execute(
+                "UPDATE rounds SET deadline = ? WHERE epoch = ? AND iteration = ?",
+                (deadline, *key.values),
+            )
+        return self.begun(key)
+
+    def fail(self, key: RoundKey, client: int, reason: str) -> None:
+        """Note that a client cannot take part."""
+        self._write(
+            "UPDATE participants SET failed = ? WHERE epoch = ? AND iteration = ? AND client = ?",
+            reason,
+            *key.values,
+            client,
+        )
+
+    def take(self, key: RoundKey, digest: bytes, update: TakenUpdate) -> None:
+        """Note an update that was admitted."""
+        row = (*key.values, update.client, digest, canonical.dump(update))
+        self._write("INSERT OR IGNORE INTO updates VALUES (?, ?, ?, ?, ?)", *row)
+        self._earlier.add(digest)
+
+    def taken(self, key: RoundKey) -> list[TakenUpdate]:
+        """The updates of a round, in the order of their clients."""
+        query = "SELECT taken FROM updates WHERE epoch = ? AND iteration = ? ORDER BY client"
+        rows = self._rows(query, *key.values)
+        return [canonical.load(TakenUpdate, text.encode(), "an update") for (text,) in rows]
+
+    def is_repetition(self, key: RoundKey, client: int, digest: bytes) -> bool:
+        """Whether this very update is in the round already."""
+        query = (
+            "SELECT 1 FROM updates WHERE epoch = ? AND iteration = ? AND client = ? AND digest = ?"
+        )
+        return bool(self._rows(query, *key.values, client, digest))
+
+    @property
+    def digests(self) -> frozenset[bytes] | set[bytes]:
+        """The digests of all updates that were taken."""
+        return self._earlier
+
+    def refuse(self, key: RoundKey, client: int, refusal: str, reason: str, at: int) -> None:
+        """Note an update that was refused, and why."""
+        row = (*key.values, client, refusal, reason, at)
+        self._write("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?)", *row)
+
+    def refusals(self) -> list[tuple[int, int, int, str, str]]:
+        """All updates that were refused: epoch, iteration, client, refusal, reason."""
+        return self._rows(
+            "SELECT epoch, iteration, client, refusal, reason FROM refusals ORDER BY rowid"
+        )
+
+    def close_round(self, key: RoundKey) -> None:
+        """Take no more updates."""
+        self._write(
+            "UPDATE rounds SET is_closed = 1 WHERE epoch = ? AND iteration = ?", *key.values
+        )
+
+    def make(self, key: RoundKey, made: MadeVersion) -> None:
+        """Note what was made of a round, and stored."""
+        self._write(
+            "UPDATE rounds SET made = ? WHERE epoch = ? AND iteration = ?",
+            canonical.dump(made),
+            *key.values,
+        )
+
+    def made(self, key: RoundKey) -> MadeVersion | None:
+        """What was made of a round, if anything was."""
+        return _made(
+            self._rows("SELECT made FROM rounds WHERE epoch = ? AND iteration = ?", *key.values)
+        )
+
+    def round_of(self, version: int) -> tuple[RoundKey, MadeVersion] | None:
+        """The round that a version was made of, if it was made here; the last one, if several."""
+        rows = self._rows(
+            "SELECT epoch, iteration, made FROM rounds WHERE json_extract(made, '$.version') = ?"
+            " ORDER BY epoch DESC LIMIT 1",
+            version,
+        )
+        made = _made([row[2:] for row in rows])
+        return (RoundKey(*rows[0][:2]), made) if made else None
+
+    def report(self, key: RoundKey, report: dict[str, Any]) -> None:
+        """Note how a round went, for tables."""
+        self._write(
+            "UPDATE rounds SET report = ? WHERE epoch = ? AND iteration = ?",
+            json.dumps(report),
+            *key.values,
+        )
+
+    def reports(self) -> list[dict[str, Any]]:
+        """How the rounds went that are over, in their order."""
+        rows = self._rows(
+            "SELECT report FROM rounds WHERE report NOT NULL ORDER BY iteration, epoch"
+        )
+        return [json.loads(text) for (text,) in rows]
+
+    # Rollbacks
+
+    def acknowledge(self, epoch: int, client: int, reply: bytes) -> None:
+        """Note that a client has come back after the rollback that began an epoch."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO acknowledgements VALUES (?, ?, ?)", (epoch, client, reply)
+            )
+            self._db.execute("DELETE FROM silent WHERE client = ?", (client,))
+
+    def acknowledged(self, epoch: int) -> set[int]:
+        """Who has come back after the rollback that began an epoch."""
+        rows = self._rows("SELECT client FROM acknowledgements WHERE epoch = ?", epoch)
+        return {client for (client,) in rows}
+
+    def settle(self, epoch: int, silent: Iterable[int]) -> None:
+        """Go on in an epoch, without those who stayed silent until they acknowledge."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO silent VALUES (?)", [(client,) for client in silent]
+            )
+            self._db.execute("INSERT OR IGNORE INTO settled VALUES (?)", (epoch,))
+
+    def is_settled(self, epoch: int) -> bool:
+        """Whether clients have been brought to an epoch."""
+        return bool(self._rows("SELECT 1 FROM settled WHERE epoch = ?", epoch))
+
+    def silent(self) -> set[int]:
+        """Who has stayed silent, and takes no part."""
+        return {client for (client,) in self._rows("SELECT client FROM silent")}
+
+    # Diagnoses
+
+    def diagnose(self, version: int, iteration: int, found: str) -> None:
+        """Note what was found out about a round of a version that failed."""
+        self._write("INSERT OR IGNORE INTO diagnoses VALUES (?, ?, ?)", version, iteration, found)
+
+    def diagnoses(self, version: int) -> dict[int, str]:
+        """What was found out about a version that failed, by the iteration of the round."""
+        query = "SELECT iteration, found FROM diagnoses WHERE version = ? ORDER BY iteration"
+        return dict(self._rows(query, version))
+
+    def exclude(self, client: int, reason: str) -> None:
+        """Exclude a client of a training whose clients are not enrolled on chain."""
+        self._write("INSERT OR IGNORE INTO excluded VALUES (?, ?)", client, reason)
+
+    def excluded(self) -> set[int]:
+        """The clients that are excluded here."""
+        return {client for (client,) in self._rows("SELECT client FROM excluded")}
+
+    # SQLite
+
+    def _add(self, key: RoundKey, clients: Iterable[int]) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO participants VALUES (?, ?, ?, NULL)",
+            [(*key.values, client) for client in clients],
+        )
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with self._said():
+            return self._db.execute(query, values).fetchall()
+
+    def _write(self, statement: str, *values: object) -> None:
+        with self._said():
+            self._db.execute(statement, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._said():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RunJournalError(
+                f"the run's journal {self._path} cannot be used ({error}): see that its disk has"
+                " room and can be written."
+            ) from error
+
+
+def _made(rows: list[Any]) -> MadeVersion | None:
+    if not rows or rows[0][0] is None:
+        return None
+    return canonical.load(MadeVersion, rows[0][0].encode(), "the version of a round")
