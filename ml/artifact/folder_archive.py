@@ -10,8 +10,8 @@ Source: POSIX.1-1988's ustar; GNU tar's numbers in base 256, for files of 8 GiB 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from .entries import check_path
 from .errors import (
@@ -23,7 +23,7 @@ from .errors import (
     quoted,
     quoted_path,
 )
-from .file_reader import FileReader, Part
+from .file_reader import FilePath, FileReader, Part
 from .folder import ALWAYS_IGNORED, files_below, is_ignored
 from .spans import ModelFile
 
@@ -47,6 +47,33 @@ _PREFIX_BYTES: Final = 155
 _MAX_OCTAL: Final = 8**11 - 1
 
 
+_Member: TypeAlias = tuple[str, int, int]
+"""A file's path, and where its bytes begin and end."""
+
+
+class _Source(Protocol):
+    """What an archive is read from."""
+
+    path: FilePath
+    """What messages call it."""
+    size: int
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes of a range."""
+
+
+class _Bytes:
+    """An archive in memory."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.path: FilePath = name
+        self.size = len(data)
+        self._data: Final = data
+
+    def read(self, start: int, stop: int) -> bytes:
+        return self._data[start:stop]
+
+
 def looks_like(start: bytes) -> bool:
     """Tell by the first block of a file whether it is such an archive."""
     return start[_MARK_AT] == _MARK.ljust(32, b"\0")
@@ -59,10 +86,10 @@ def read_files(reader: FileReader) -> list[ModelFile]:
         MalformedFile: it is not the archive of a folder, byte for byte.
         UnreadableFile, FileChanged: as for ``FileReader.fill``.
     """
-    try:
-        return list(_members(reader))
-    except InvalidEntry as error:
-        raise MalformedFile(reader.path, str(error), "archive of a model's folder") from None
+    return [
+        ModelFile(path, Part(reader.path, path, start, stop - start), stop - start)
+        for path, start, stop in _found(reader)
+    ]
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -93,7 +120,39 @@ def pack(folder: Path, target: Path) -> None:
         archive.write(_END)
 
 
-def _members(reader: FileReader) -> Iterator[ModelFile]:
+def pack_bytes(files: Mapping[str, bytes]) -> bytes:
+    """Return the archive of a folder whose files are in memory: those of `pack`, by their paths.
+
+    Raises:
+        InvalidEntry: a path leads elsewhere, or to what never belongs to a model.
+        UnsupportedFormat: a path is too long.
+    """
+    parts = []
+    for path, data in sorted(files.items()):
+        check_path(path)
+        if is_ignored(path, ALWAYS_IGNORED):
+            raise InvalidEntry(f"the file {quoted(path)} never belongs to a model")
+        parts += [_header(path, len(data)), data, bytes(-len(data) % BLOCK)]
+    return b"".join([*parts, _END])
+
+
+def unpack_bytes(data: bytes, name: str) -> dict[str, bytes]:
+    """Return the files of an archive in memory by their paths; ``name`` is for messages.
+
+    Raises:
+        MalformedFile: it is not the archive of a folder, byte for byte.
+    """
+    return {path: data[start:stop] for path, start, stop in _found(_Bytes(data, name))}
+
+
+def _found(source: _Source) -> list[_Member]:
+    try:
+        return list(_members(source))
+    except InvalidEntry as error:
+        raise MalformedFile(source.path, str(error), "archive of a model's folder") from None
+
+
+def _members(reader: _Source) -> Iterator[_Member]:
     at, previous, count = 0, "", 0
     while (header := _read(reader, at, BLOCK)) != bytes(BLOCK):
         path, size = _parsed(header)
@@ -109,12 +168,12 @@ def _members(reader: FileReader) -> Iterator[ModelFile]:
         if count > MAX_FILES:
             raise InvalidEntry(f"it has more than {MAX_FILES} files")
         previous = path
-        yield ModelFile(path, Part(reader.path, path, start, size), size)
+        yield path, start, start + size
     if _read(reader, at, len(_END)) != _END or at + len(_END) != reader.size:
         raise InvalidEntry("it does not end where its files do")
 
 
-def _read(reader: FileReader, start: int, count: int) -> bytes:
+def _read(reader: _Source, start: int, count: int) -> bytes:
     if start + count > reader.size:
         raise InvalidEntry("it is cut off")
     return reader.read(start, start + count)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import numpy as np
 import safetensors.torch
@@ -23,6 +25,10 @@ from .networks import build_network
 SUFFIX: Final = ".safetensors"
 _EVALUATION_BATCH: Final = 250
 """Small enough for a layer's activations to stay in a core's cache; of no effect on the result."""
+
+
+Shapes: TypeAlias = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+"""What tensors look like, by their names."""
 
 
 class TorchClassifier:
@@ -97,9 +103,19 @@ def restore_torch(architecture: Architecture, state_dict: Mapping[str, Tensor]) 
     Raises:
         ModelproofError: the weights are not those of such a network.
     """
+    check_tensors(architecture, {n: (tuple(t.shape), t.dtype) for n, t in state_dict.items()})
     network = build_network(architecture, seed=0)
-    expected = {name: (tuple(t.shape), t.dtype) for name, t in network.state_dict().items()}
-    found = {name: (tuple(t.shape), t.dtype) for name, t in state_dict.items()}
+    network.load_state_dict(state_dict)
+    return TorchClassifier(network, architecture)
+
+
+def check_tensors(architecture: Architecture, found: Shapes) -> None:
+    """Check that tensors of these names, shapes and dtypes are a network's.
+
+    Raises:
+        ModelproofError: they are not, or the architecture is scikit-learn's.
+    """
+    expected = tensors_of(architecture)
     if found != expected:
         name = min(n for n in {*found, *expected} if found.get(n) != expected.get(n))
         raise ModelproofError(
@@ -107,8 +123,17 @@ def restore_torch(architecture: Architecture, state_dict: Mapping[str, Tensor]) 
             f" {_described(expected.get(name))} and is {_described(found.get(name))};"
             " use the metadata that was saved with the model"
         )
-    network.load_state_dict(state_dict)
-    return TorchClassifier(network, architecture)
+
+
+@lru_cache(maxsize=16)
+def tensors_of(architecture: Architecture) -> Shapes:
+    """What the tensors of a network look like.
+
+    Raises:
+        ModelproofError: the architecture is scikit-learn's.
+    """
+    tensors = build_network(architecture, seed=0).state_dict()
+    return MappingProxyType({name: (tuple(t.shape), t.dtype) for name, t in tensors.items()})
 
 
 def _described(tensor: tuple[tuple[int, ...], torch.dtype] | None) -> str:

@@ -24,7 +24,14 @@ from ml.artifact import (
     read_manifest,
 )
 from ml.artifact.file_reader import FileReader
-from ml.artifact.folder_archive import BLOCK, _header, pack, read_files
+from ml.artifact.folder_archive import (
+    BLOCK,
+    _header,
+    pack,
+    pack_bytes,
+    read_files,
+    unpack_bytes,
+)
 from ml.artifact.tampering import tamper
 from ml.errors import ModelproofError
 
@@ -97,6 +104,18 @@ def test_archive_does_not_depend_on_the_folder_it_was_made_of(folder: Path, pack
     other = folder.with_name("other.tar")
     pack(folder.rename(folder.with_name("moved")), other)
     assert other.read_bytes() == packed.read_bytes()
+
+
+def test_archive_made_in_memory_is_that_of_the_folder(folder: Path, packed: Path) -> None:
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert pack_bytes(files) == packed.read_bytes()
+    assert unpack_bytes(packed.read_bytes(), "it") == files
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "", ".git/config", "model.sig"])
+def test_file_that_no_archive_has_is_not_packed_in_memory(path: str) -> None:
+    with pytest.raises(InvalidEntry):
+        pack_bytes({path: b""})
 
 
 def test_any_tar_unpacks_an_archive(folder: Path, packed: Path, tmp_path: Path) -> None:
@@ -206,6 +225,8 @@ def test_hostile_archive_is_refused(tmp_path: Path, data: bytes, reason: str) ->
     path = write(tmp_path, data, "m.tar")
     with pytest.raises(MalformedFile, match=f"valid archive of a model's folder: .*{reason}"):
         read_manifest(path)
+    with pytest.raises(MalformedFile, match=f"valid archive of a model's folder: .*{reason}"):
+        unpack_bytes(data, "m.tar")
 
 
 def test_file_of_more_than_8_gib_is_found(tmp_path: Path) -> None:
