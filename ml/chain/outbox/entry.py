@@ -133,6 +133,11 @@ class Entry:
         return self.state in OPEN
 
     @property
+    def is_in_a_block(self) -> bool:
+        """Whether it is in a block, as far as is known, whatever it came to there."""
+        return self.inclusion is not None
+
+    @property
     def is_held(self) -> bool:
         """Whether it is in no block and not sent for now; it gives way to whatever needs its nonce.
 

@@ -197,9 +197,20 @@ class Journal:
         )
         return found[0] if found else None
 
-    def to_restore(self) -> list[Entry]:
-        """What a reorganisation may have removed, or has, and is not final; oldest first."""
-        return self._entries("state = ? OR (state IN (?, ?) AND failure <> '')", State.MINED, *OPEN)
+    def to_restore(self, depth: int) -> list[Entry]:
+        """What is in blocks that may go, and what is held; oldest first.
+
+        Args:
+            depth: so many blocks below the last one that is known of, none is undone
+        """
+        return self._entries(
+            "state = ? OR (state IN (?, ?) AND failure <> '')"
+            " OR (state = ? AND block > (SELECT max(block) FROM entries) - ?)",
+            State.MINED,
+            *OPEN,
+            State.REFUSED,
+            depth,
+        )
 
     def unreported(self, sender: str, recipient: str) -> list[Entry]:
         """What a sender has under way, or done, of which nobody knows yet; oldest first."""

@@ -35,6 +35,8 @@ class _Missing:
     """Which of its transactions: the one that was mined, if one was."""
     is_removed: bool
     """Whether it was in a block; else it is new, and the queue of its sender looks after it."""
+    has_reverted: bool
+    """Whether it did nothing there: it is sent as it was, as later ones need its nonce used."""
 
 
 class Keeper:
@@ -60,7 +62,7 @@ class Keeper:
         Raises:
             NoAnswer: no node answered for as long as the settings say.
         """
-        known = self._journal.to_restore()
+        known = self._to_restore()
         if not known:
             return
         # the newest is not enough: it may have been found on a branch that lacks an older one
@@ -70,7 +72,8 @@ class Keeper:
             with self._locks.hold(_RESTORING):
                 self._send_in_order(*self._look())
             return
-        deep = [one for one in known if head - _block(one) >= self.settings.final_depth]
+        mined = [one for one in known if one.state is State.MINED]
+        deep = [one for one in mined if head - _block(one) >= self.settings.final_depth]
         if len(deep) >= _FEW:
             self.look_for(deep)
 
@@ -83,7 +86,7 @@ class Keeper:
             if entry.id in found and (noted := self._outcome(entry, found[entry.id], head))
         )
         self._journal.mark_removed(
-            (one for one in entries if one.id not in found and one.state is State.MINED), _REMOVED
+            (one for one in entries if one.id not in found and one.is_in_a_block), _REMOVED
         )
         return head
 
@@ -106,12 +109,15 @@ class Keeper:
 
     # What was removed
 
+    def _to_restore(self) -> list[Entry]:
+        return self._journal.to_restore(self.settings.final_depth)
+
     def _look(self) -> tuple[list[_Missing], list[Entry]]:
         """What is in no block any more, in the order in which it was, and what waits for a block.
 
         The latter only if it is new that something is missing: what was tried before is tried once.
         """
-        before = {one.id: one for one in self._journal.to_restore()}
+        before = {one.id: one for one in self._to_restore()}
         self.look_for(list(before.values()))
         waiting = self._journal.entries(states=OPEN)
         is_new = any(one.id in before and before[one.id].inclusion for one in waiting)
@@ -121,10 +127,7 @@ class Keeper:
         instead = replaced(waiting)
         lost = [one for one, is_known in pairs if not is_known and one.id not in instead]
         under_way = [one for one, is_known in pairs if is_known]
-        removed = [
-            _Missing(one, before.get(one.id, one).mined or one.latest, one.is_held)
-            for one in _in_order(lost, before)
-        ]
+        removed = [_missing(one, before.get(one.id, one)) for one in _in_order(lost, before)]
         return removed, under_way if is_new else []
 
     def _send_in_order(self, removed: Sequence[_Missing], under_way: Sequence[Entry]) -> None:
@@ -162,7 +165,7 @@ class Keeper:
     def _is_taken(self, one: _Missing, waiting: Sequence[int], deadline: float) -> bool:
         """Send one as soon as the contract would take it; False if it does not, and is held."""
         pause_s = _FIRST_PAUSE_S
-        while (refusal := self.refusal(one.entry)) is not None:
+        while not one.has_reverted and (refusal := self.refusal(one.entry)) is not None:
             under_way = [other for other in self._journal.again(waiting) if other.is_open]
             if not one.is_removed or not under_way or self.settings.clock() > deadline:
                 self._hold(one, f"the contract would refuse it now: {refusal}", refusal)
@@ -196,13 +199,13 @@ class Keeper:
         self, entry: Entry, found: Inclusion, head: int
     ) -> tuple[Entry, State, Inclusion, bytes] | None:
         """What is to be written down of an entry that is in a block; None if it is already."""
-        if not found.succeeded:
-            return entry, State.REFUSED, found, self._reason(entry, found)
         is_final = head - found.block >= self.settings.final_depth
         state = State.FINAL if is_final else State.MINED
+        if not found.succeeded:
+            state = State.REFUSED
         if (entry.state, entry.inclusion) == (state, found):
             return None
-        return entry, state, found, b""
+        return entry, state, found, b"" if found.succeeded else self._reason(entry, found)
 
     def _reason(self, entry: Entry, found: Inclusion) -> bytes:
         """What the contract gave as its reason: on the state that its block left behind."""
@@ -221,6 +224,12 @@ def replaced(waiting: Sequence[Entry]) -> set[int]:
     """
     last = {(one.call.sender, one.nonce): one.id for one in sorted(waiting, key=lambda one: one.id)}
     return {one.id for one in waiting if last[one.call.sender, one.nonce] != one.id}
+
+
+def _missing(entry: Entry, before: Entry) -> _Missing:
+    was = before.inclusion
+    reverted = was is not None and not was.succeeded
+    return _Missing(entry, before.mined or entry.latest, entry.is_held, reverted)
 
 
 def _in_order(lost: Sequence[Entry], before: Mapping[int, Entry]) -> list[Entry]:

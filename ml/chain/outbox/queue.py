@@ -124,8 +124,8 @@ class SenderQueue:
         stuck_after_s, stuck_since = settings.stuck_after_s, begun
         while True:
             current = self._journal.again(numbers)
-            missing = [one for one in current if one.is_open or one.state is State.MINED]
-            head = self._keeper.look_for(missing) if missing else 0
+            watched = [one for one in current if one.is_open or one.is_in_a_block]
+            head = self._keeper.look_for(watched) if watched else 0
             current = self._journal.again(numbers)
             if all(self._is_settled(one, head) for one in current):
                 return current
@@ -288,7 +288,7 @@ class SenderQueue:
     # Waiting
 
     def _is_settled(self, entry: Entry, head: int) -> bool:
-        if entry.state is State.MINED and entry.inclusion:
+        if entry.inclusion is not None:  # also of one that failed there: that may be undone too
             return head - entry.inclusion.block >= self._settings.confirmations
         return not entry.is_open
 

@@ -12,7 +12,7 @@ import pytest
 from ml.chain.anvil import AnvilNode
 from ml.chain.commitment import details_fields, details_hash
 from ml.chain.outbox.chain import Chain, Reverts
-from ml.chain.outbox.entry import Entry, State
+from ml.chain.outbox.entry import Call, Entry, State
 from ml.chain.outbox.locks import StillHeld
 from ml.chain.outbox.opening import Outbox
 from ml.chain.outbox.queue import Order
@@ -75,6 +75,12 @@ def orders(story: Story) -> tuple[Order, Order]:
         story.registry._order("register", arguments, story.cast.trainer),
         story.registry._order("validate", evaluated, story.cast.validator),
     )
+
+
+def at_once(call: Call) -> dict[str, str]:
+    """A call as a node takes it from an account of its own, to be mined before all others."""
+    fees = {"maxFeePerGas": hex(10**12), "maxPriorityFeePerGas": hex(10**12), "gas": hex(10**6)}
+    return {"from": call.sender, "to": call.to, "data": "0x" + call.data.hex(), **fees}
 
 
 def put(outbox: Outbox, sender: Any, order: Order) -> list[Entry]:
@@ -156,8 +162,32 @@ def test_restoring_that_was_interrupted_is_finished_by_the_next(
         with pytest.raises(KeyboardInterrupt):
             outbox.keeper.restore()
     open_outbox().keeper.restore()
-    for entry in outbox.journal.entries():
+    entries = outbox.journal.entries()
+    assert outbox.keeper.chain.knows(entries) == [True, True]
+    for entry in entries:
         outbox.keyless_queue(entry.call.sender).wait([entry])
+    assert story.state.current == 1
+
+
+def test_refusal_in_a_block_that_is_gone_is_undone_and_the_entry_sent_again(
+    story: Story, cast: Cast, open_outbox: Any, node: AnvilNode
+) -> None:
+    story.register()
+    evaluated = (story.id, astuple(story.evaluation()), "")
+    validation = story.registry._order("validate", evaluated, cast.validator)
+    discard = story.registry._order("discard", (story.id, 1, "too late"), cast.operator)
+    outbox = open_outbox()
+    node.rpc("evm_setAutomine", False)
+    (validated,) = outbox.queue(cast.validator).put([validation])
+    node.rpc("eth_sendTransaction", at_once(discard.call))
+    node.rpc("anvil_mine", "0x1")
+    (refused,) = outbox.queue(cast.validator).wait([validated])
+    assert (refused.state, refused.is_in_a_block) == (State.REFUSED, True)
+    node.rpc("anvil_reorg", 1, [])
+    outbox.keeper.restore()
+    node.rpc("anvil_mine", "0x1")
+    (again,) = outbox.queue(cast.validator).wait([validated])
+    assert (again.state, again.latest) == (State.MINED, refused.latest)
     assert story.state.current == 1
 
 

@@ -57,6 +57,21 @@ def test_transaction_that_reverts_in_a_block_is_refused_with_the_contracts_reaso
     assert (told.name, told.values["index"]) == ("AlreadyRecorded", 0)
 
 
+def test_refusal_in_a_block_is_told_once_it_is_confirmed(
+    open_outbox: Any, append: Any, sender: Any, node: AnvilNode
+) -> None:
+    clock = iter(range(10_000))
+    queue = open_outbox(confirmations=2, timeout_s=5, clock=lambda: next(clock)).queue(sender)
+    node.rpc("evm_setAutomine", False)
+    entries = queue.put([append(1), append(1)])
+    node.rpc("anvil_mine", "0x2")
+    with pytest.raises(NotMined, match="are in blocks, but not confirmed after 5 seconds"):
+        queue.wait(entries[1:])
+    node.rpc("anvil_mine", "0x1")
+    (refused,) = queue.wait(entries[1:])
+    assert refused.state is State.REFUSED
+
+
 def test_same_call_is_sent_once_until_its_result_has_arrived(
     queue: SenderQueue, append: Any, sender: Any, open_outbox: Any, node: AnvilNode
 ) -> None:
