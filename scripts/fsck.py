@@ -1,4 +1,4 @@
-"""See whether chain, index, journal and stores agree."""
+"""See whether chain, index, journal, records and stores agree."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 @stores_option
 @index_option
 def cli(ui: Ui, places: tuple[str, ...], place: str | None) -> None:
-    """Hold chain, index, journal and stores against each other, and report every disagreement.
+    """Hold chain, index, journal, records and stores against each other; report what disagrees.
 
     The code of recorded contracts, every model's history against its head, the log against its
-    root, every row of the index, every entry of the journal, and with --store every object that a
-    version names. Nothing is mended. Ends with 1 if anything disagrees.
+    root, every row of the index, every entry of the journal, what recorders of batches took, and
+    with --store every object that a version names. Nothing is mended. Ends with 1 if anything
+    disagrees.
     """
     from ml.chain.fsck.disagreement import Place
     from ml.chain.fsck.everything import check

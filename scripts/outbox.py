@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,8 @@ import click
 from scripts._cli import Ui, command, command_group
 
 if TYPE_CHECKING:
+    from ape.api import AccountAPI
+
     from ml.chain.outbox.entry import Entry
     from ml.chain.outbox.queue import SenderQueue
     from ml.chain.session import Session
@@ -38,6 +41,7 @@ def cli() -> None:
 @click.option("--all", "everything", is_flag=True, help="Also what has come to its end.")
 def show(ui: Ui, everything: bool) -> None:
     """The entries that are not final, refused or dropped."""
+    from ml.chain.batching import left_in
     from ml.chain.outbox.entry import OPEN, WATCHED
 
     with ui.connect() as session:
@@ -47,14 +51,21 @@ def show(ui: Ui, everything: bool) -> None:
             session.outbox.keeper.look_for(waiting)
         found = journal.entries(states=() if everything else WATCHED)
         _show(ui, found)
-        if not found:
+        left = left_in(session)
+        for path, kept in left:
+            ui.note(f"Records that wait in {path}: {kept.waiting}; `retry` records them.")
+        if not found and not left:
             ui.say("Nothing is under way.")
         ui.result([_as_data(entry) for entry in found])
 
 
 @command("ape run outbox retry --account owner", name="retry", group=cli)
 def retry(ui: Ui) -> None:
-    """Find out what became of all entries, send again what the chain does not have, and wait."""
+    """Find out what became of all entries, send again what the chain does not have, and wait.
+
+    Records that an ended recorder left are recorded too; that takes its account.
+    """
+    from ml.chain.batching import finish
     from ml.chain.outbox.entry import OPEN
 
     with ui.connect() as session:
@@ -64,10 +75,13 @@ def retry(ui: Ui) -> None:
         for sender in sorted({entry.call.sender for entry in waiting}):
             queue = _queue(ui, session, sender)
             queue.settle()
-            queue.wait(journal.entries(sender, OPEN))
+            queue.wait([one for one in journal.entries(sender, OPEN) if not one.is_held])
         done = [journal.entry(entry.id) for entry in waiting]
         _show(ui, done)
-        if not done:
+        recorded = finish(session, partial(_account, ui, session))
+        for path, count in recorded:
+            ui.note(f"Records of {path} that are in the log now: {count}.")
+        if not done and not recorded:
             ui.say("Nothing is under way.")
         ui.result([_as_data(entry) for entry in done])
 
@@ -105,6 +119,16 @@ def _queue(ui: Ui, session: Session, sender: str) -> SenderQueue:
     if account is None:
         return session.outbox.keyless_queue(sender)
     return session.outbox.queue(account)
+
+
+def _account(ui: Ui, session: Session, address: str) -> AccountAPI:
+    """The account that is to record what its recorder left."""
+    from ml.chain.session import NoAccount
+
+    account = session.account_at(address, ui.account_name)
+    if account is None:
+        raise NoAccount(f"records wait that are {address}'s: name that account with --account.")
+    return account
 
 
 def _show(ui: Ui, entries: Sequence[Entry]) -> None:

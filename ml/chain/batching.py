@@ -8,46 +8,32 @@ lost.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from ape import project
+from ape.contracts import ContractInstance
+
+from ml.chain import batch_file
+from ml.chain.batch_file import BatchFile, Kept, Recorder
 from ml.chain.log_proofs import BatchProof, LogPlace
 from ml.chain.log_records import MAX_COUNT, Batch, LogRecord, RecordKind, Statement
+from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.recording import record_once
-from ml.errors import ModelproofError
+from ml.errors import ModelproofError, NotVerified
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
 
-    from ml.chain.provenance_log import ProvenanceLog
+    from ml.chain.session import Session
 
 INTERVAL_S: Final = 1.0
-_FORMAT: Final = 1
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE batches (
-    id INTEGER PRIMARY KEY,
-    recorded INTEGER NOT NULL DEFAULT 0 CHECK (recorded IN (0, 1))
-) STRICT;
-CREATE TABLE statements (
-    id INTEGER PRIMARY KEY,
-    kind INTEGER NOT NULL,
-    digest BLOB NOT NULL CHECK (length(digest) = 32),
-    count INTEGER NOT NULL,
-    metadata BLOB NOT NULL CHECK (length(metadata) = 32),
-    batch INTEGER REFERENCES batches (id)
-) STRICT;
-CREATE INDEX statements_by_batch ON statements (batch);
-PRAGMA user_version = {_FORMAT};
-COMMIT;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +53,17 @@ class BatchRecorder:
         log: where to
         place: the same log, as proofs name it
         sender: who records
-        path: a file for what has not been recorded yet; one per process
+        path: a file for what has not been recorded yet, which one recorder at a time has
         interval_s: how long statements are collected
 
-    Leaving the block records what is left. A batch that could not be recorded stays in the file and
-    is tried again; the futures of its statements raise why.
+    Each future that `add` returns ends with a proof or an error, at the latest when the block is
+    left, which records what there is. A batch that could not be recorded stays in the file and is
+    tried again with each next one; the futures of its own statements raise why, and adding one of
+    them again waits for it again.
+
+    Raises:
+        BatchFileError: the file is in use, or another recorder's, or cannot be used.
+        ModelproofError: the log is not at that place.
     """
 
     def __init__(
@@ -82,48 +74,73 @@ class BatchRecorder:
         path: Path,
         interval_s: float = INTERVAL_S,
     ) -> None:
+        if (log.chain_id, log.address) != (place.chain_id, place.address):
+            raise ModelproofError(
+                f"the log {log.address} on chain {log.chain_id} is not the one that its proofs"
+                f" would name, {place.address} on chain {place.chain_id}."
+            )
         self._log = log
         self._place = place
         self._sender = sender
         self._path = path
         self._interval_s = interval_s
+        self._recording = threading.Lock()
+        """Held by the one thread that records."""
         self._lock = threading.Lock()
+        """Held for a moment, by whoever adds a statement or takes a future."""
         self._futures: dict[int, Future[Proven]] = {}
+        self._again: set[int] = set()
+        """Batches on record of which somebody wants a proof."""
+        self._is_closed = False
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._record_regularly, daemon=True)
-        with self._failing_clearly():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                self._database.execute(f"PRAGMA {pragma}").fetchall()
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._database.executescript(_SCHEMA)
-            elif version != _FORMAT:
-                raise ModelproofError(f"{path} has format {version}: this reads {_FORMAT}.")
+        self._file = BatchFile(path, Recorder(place, str(sender.address)))
 
     def add(self, statement: Statement) -> Future[Proven]:
         """Take a statement, durably; the future holds its proof once its batch is in a block.
 
+        A statement that the file has already, from an earlier run perhaps, is not recorded twice.
+
         Raises:
-            ModelproofError: it cannot be written down.
+            BatchFileError: it cannot be written down.
+            ModelproofError: the log would not take it as a record, or the recorder is closed.
         """
-        future: Future[Proven] = Future()
-        with self._lock, self._failing_clearly():
-            done = self._database.execute(
-                "INSERT INTO statements (kind, digest, count, metadata) VALUES (?, ?, ?, ?)",
-                (int(statement.kind), statement.digest, statement.count, statement.metadata),
-            )
-            self._futures[int(done.lastrowid or 0)] = future
-        return future
+        _check(statement)
+        with self._lock:
+            if self._is_closed:
+                raise ModelproofError(f"the recorder of {self._path} is closed: open another one.")
+            taken = self._file.add(statement)
+            if taken.is_recorded and taken.batch is not None:
+                self._again.add(taken.batch)
+            if taken.number not in self._futures:
+                future: Future[Proven] = Future()
+                future.set_running_or_notify_cancel()  # what is on the disk cannot be taken back
+                self._futures[taken.number] = future
+            return self._futures[taken.number]
 
     def record_now(self) -> list[Proven]:
-        """Record what has arrived, and what earlier runs left; returns the proof of each."""
-        with self._lock, self._failing_clearly():
-            self._gather()
-            rows = self._database.execute("SELECT id FROM batches WHERE NOT recorded ORDER BY id")
-            waiting = [number for (number,) in rows.fetchall()]
-        return [proven for number in waiting for proven in self._record(number)]
+        """Record what has arrived, and what earlier runs left; returns the proof of each.
+
+        Raises:
+            ModelproofError: a batch could not be recorded; the others are nevertheless.
+        """
+        proven, failures = self._round()
+        if failures:
+            raise failures[0]
+        return proven
+
+    def close(self) -> None:
+        """Let others have the file; what is not recorded yet stays in it."""
+        self._ends.set()
+        with self._lock:
+            self._is_closed = True
+        waits = ModelproofError(
+            f"it was not recorded before its recorder was closed: it stays in {self._path}, and"
+            " the next recorder of that file records it."
+        )
+        with self._recording:
+            self._fail(waits)
+            self._file.close()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -141,71 +158,125 @@ class BatchRecorder:
             if kind is None:
                 self.record_now()
         finally:
-            self._database.close()
+            self.close()
 
     def _record_regularly(self) -> None:
         while not self._ends.wait(self._interval_s):
             try:
-                self.record_now()
-            except Exception as error:  # noqa: BLE001 (whoever waits for a proof is told)
+                self._round()  # whoever waits for a proof is told what fails
+            except BaseException as error:  # noqa: BLE001 (a thread that ended would tell nobody)
+                what = f"recording was interrupted ({error!r}): add it again to wait for its proof."
+                self._fail(ModelproofError(what))
+
+    def _round(self) -> tuple[list[Proven], list[Exception]]:
+        """Record each batch that is due; what fails is told to those that wait for it."""
+        proven: list[Proven] = []
+        failures: list[Exception] = []
+        with self._recording:
+            try:
+                due = self._due()
+            except Exception as error:  # noqa: BLE001 (passed on)
                 self._fail(error)
+                return [], [error]
+            for number in due:
+                concerned: Collection[int] | None = None
+                try:
+                    members = self._file.statements(number)
+                    concerned = members.keys()
+                    proven += self._record(number, members)
+                except Exception as error:  # noqa: BLE001 (passed on)
+                    self._fail(error, concerned)
+                    failures.append(error)
+        return proven, failures
 
-    def _gather(self) -> None:
-        """Put what has arrived into a new batch."""
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            number = self._database.execute("INSERT INTO batches DEFAULT VALUES").lastrowid
-            done = self._database.execute(
-                "UPDATE statements SET batch = ? WHERE id IN"
-                " (SELECT id FROM statements WHERE batch IS NULL ORDER BY id LIMIT ?)",
-                (number, MAX_COUNT),
-            )
-            self._database.execute("COMMIT" if done.rowcount else "ROLLBACK")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
+    def _due(self) -> Sequence[int]:
+        """The batches to record, now that what has arrived is in one."""
+        with self._lock:
+            self._file.gather()
+            again, self._again = self._again, set()
+        return sorted({*again, *self._file.waiting()})
 
-    def _record(self, number: int) -> list[Proven]:
-        with self._lock, self._failing_clearly():
-            rows = self._database.execute(
-                "SELECT id, kind, digest, count, metadata FROM statements WHERE batch = ?"
-                " ORDER BY id",
-                (number,),
-            ).fetchall()
-        statements = [Statement(RecordKind(kind), *rest) for _, kind, *rest in rows]
-        batch = Batch(statements)
+    def _record(self, number: int, members: Mapping[int, Statement]) -> list[Proven]:
+        batch = Batch(list(members.values()))
         entry = record_once(
             self._log, RecordKind.BATCH, batch.root, sender=self._sender, count=len(batch)
         )
-        with self._lock, self._failing_clearly():
-            self._database.execute("UPDATE batches SET recorded = 1 WHERE id = ?", (number,))
-        proven = [Proven(self._prove(batch, statement), entry.record) for statement in statements]
-        self._tell([number for number, *_ in rows], proven)
-        return proven
-
-    def _prove(self, batch: Batch, statement: Statement) -> BatchProof:
-        siblings = tuple(batch.proof(statement))
-        return BatchProof(self._place, str(self._sender.address), batch.root, statement, siblings)
-
-    def _tell(self, numbers: Sequence[int], proven: Sequence[Proven]) -> None:
-        for number, one in zip(numbers, proven, strict=True):
+        if (entry.record.kind, entry.record.count) != (RecordKind.BATCH, len(batch)):
+            raise NotVerified(
+                f"the node says that batch 0x{batch.root.hex()} is on record as something else:"
+                " ask another node."
+            )
+        self._file.note(number, batch.root)
+        proven = {one: self._prove(batch, entry.record, said) for one, said in members.items()}
+        for one, told in proven.items():
             with self._lock:
-                future = self._futures.pop(number, None)
-            if future is not None:  # else an earlier run was to be told
-                future.set_result(one)
+                future = self._futures.pop(one, None)
+            if future is not None:  # else nobody of this run has asked
+                future.set_result(told)
+        return list(proven.values())
 
-    def _fail(self, error: Exception) -> None:
+    def _prove(self, batch: Batch, record: LogRecord, statement: Statement) -> Proven:
+        siblings, sender = tuple(batch.proof(statement)), str(self._sender.address)
+        return Proven(BatchProof(self._place, sender, batch.root, statement, siblings), record)
+
+    def _fail(self, error: Exception, concerned: Collection[int] | None = None) -> None:
+        """Tell those that wait for some statements, or for any, why there is no proof."""
         with self._lock:
-            futures, self._futures = self._futures, {}
-        for future in futures.values():
+            numbers = list(self._futures) if concerned is None else concerned
+            found = [self._futures.pop(one) for one in numbers if one in self._futures]
+        for future in found:
             future.set_exception(error)
 
-    @contextmanager
-    def _failing_clearly(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise ModelproofError(
-                f"{self._path} cannot be used ({error}): what it does not hold is not recorded."
-            ) from error
+
+def finish(session: Session, account: Callable[[str], AccountAPI]) -> list[tuple[Path, int]]:
+    """Record what ended recorders left in the files beside a chain's journal.
+
+    Args:
+        session: the chain
+        account: the account of an address
+
+    Returns:
+        the files, and how many statements of each are on record now that were not
+
+    Raises:
+        BatchFileError: a file cannot be read, or has come into use.
+        ModelproofError: a batch could not be recorded, or ``account`` has none.
+    """
+    done = []
+    for path, kept in left_in(session):
+        contract = ContractInstance(kept.of.place.address, project.ProvenanceLog.contract_type)
+        log, sender = ProvenanceLog(contract), account(kept.of.submitter)
+        with closing(BatchRecorder(log, kept.of.place, sender, path)) as recorder:
+            done.append((path, len(recorder.record_now())))
+    return done
+
+
+def left_in(session: Session) -> list[tuple[Path, Kept]]:
+    """The files beside a chain's journal in which statements wait that no recorder is at.
+
+    Raises:
+        BatchFileError: one cannot be read.
+    """
+    idle = [path for path in batch_file.files_of(session) if not batch_file.is_in_use(path)]
+    found = [(path, batch_file.read(path)) for path in idle]
+    return [
+        (path, kept) for path, kept in found if kept and kept.of.is_on(session) and kept.waiting
+    ]
+
+
+def _check(statement: Statement) -> None:
+    """Refuse what the log would refuse, had it to record the statement by itself.
+
+    Raises:
+        ModelproofError: it would.
+    """
+    if statement.kind not in set(RecordKind) - {RecordKind.NONE}:
+        raise ModelproofError("a statement has to be of a kind: name one.")
+    if len(statement.digest) != 32 or not any(statement.digest):
+        raise ModelproofError("a statement's digest has 32 bytes, not all of them zero.")
+    if not 1 <= statement.count <= MAX_COUNT:
+        raise ModelproofError(
+            f"a statement stands for 1 to {MAX_COUNT} things, not for {statement.count}."
+        )
+    if len(statement.metadata) != 32:
+        raise ModelproofError("the digest of a statement's metadata has 32 bytes.")

@@ -6,12 +6,18 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from ml.chain.anvil import AnvilNode, RpcClient
+from ml.chain.batch_file import BatchFile, Recorder
+from ml.chain.log_proofs import LogPlace
+from ml.chain.log_records import RecordKind, Statement
+from ml.chain.session import DEV_CHAIN_ID
 
 from .shell import ApeRun
 
@@ -115,3 +121,20 @@ def test_retry_sends_again_what_the_node_lost(run: Any, node: AnvilNode, waiting
     node.rpc("evm_setAutomine", True)
     (done,) = run("outbox", "retry")
     assert (done["entry"], done["state"]) == (entry["entry"], "mined")
+
+
+def test_records_that_a_recorder_left_are_shown_and_recorded(
+    run: Any, node: AnvilNode, environment: dict[str, str], ape_run: ApeRun
+) -> None:
+    contracts = {one["contract"]: one["address"] for one in run("index", "status")["contracts"]}
+    genesis = node.rpc("eth_getBlockByNumber", "0x0", False)["hash"]
+    sender = to_checksum_address(node.rpc("eth_accounts")[1])
+    path = Path(environment["MODELPROOF_OUTBOX"]) / "updates.sqlite"
+    of = Recorder(LogPlace(DEV_CHAIN_ID, genesis, contracts["ProvenanceLog"]), sender)
+    with closing(BatchFile(path, of)) as file:
+        file.add(Statement(RecordKind.CLIENT_UPDATE, bytes.fromhex(DIGEST[2:])))
+    found = run("fsck", exit_code=1)["disagreements"]
+    assert [(one["place"], one["what"]) for one in found] == [("records", "records that wait")]
+    assert f"Records that wait in {path}: 1" in ape_run("outbox").stderr
+    assert f"Records of {path} that are in the log now: 1" in ape_run("outbox", "retry").stderr
+    assert run("fsck") == {"disagreements": []}

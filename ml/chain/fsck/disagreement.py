@@ -13,6 +13,7 @@ class Place(StrEnum):
     CHAIN = "chain"
     INDEX = "index"
     JOURNAL = "journal"
+    RECORDS = "records"
     STORE = "store"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ml.chain import deployments
+from ml.chain.fsck.batch_check import check_batches
 from ml.chain.fsck.chain_check import check_deployments, check_log, read_models
 from ml.chain.fsck.disagreement import Disagreement, Place
 from ml.chain.fsck.index_check import check_index
@@ -39,7 +40,7 @@ def check(
     places: Places | None = None,
     named: Named = object_of,
 ) -> Iterator[Disagreement]:
-    """Hold chain, index, journal and stores against each other.
+    """Hold chain, index, journal, files of records and stores against each other.
 
     Args:
         session: the chain
@@ -64,6 +65,7 @@ def check(
     if not dead:
         yield from _check_index(session, index)
     yield from _check_journal(session)
+    yield from check_batches(session)
     if places is not None:
         yield from check_stores(places, list(_objects(histories, named)))
 

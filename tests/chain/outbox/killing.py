@@ -27,9 +27,12 @@ import requests
 from ape.logging import logger
 
 from ml.chain.anvil import HOST, RpcClient
+from ml.chain.batching import BatchRecorder
+from ml.chain.fsck.batch_check import check_batches
 from ml.chain.fsck.chain_check import check_log, read_models
 from ml.chain.fsck.journal_check import check_journal
-from ml.chain.log_records import RecordKind
+from ml.chain.log_proofs import LogPlace
+from ml.chain.log_records import RecordKind, Statement
 from ml.chain.outbox import journal
 from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import State
@@ -42,6 +45,7 @@ from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart
 from tests.contracts.story import Cast, Story, weights_of
 
+NEVER_S = 3_600.0
 REPORTED = "reported"
 """The sender got as far as telling its result: it does not have to run again."""
 
@@ -148,6 +152,7 @@ class Stage:
             wrong = list(check_log(scene.contract))
         chain = Chain(Rpc(self.session.provider.web3), self.session.chain_id, self.session.genesis)
         wrong += check_journal(self.session.outbox.journal.entries(), chain)
+        wrong += check_batches(self.session)
         assert not wrong
 
     def nonce(self, scene: Scene) -> int:
@@ -187,7 +192,7 @@ def at_each_step(stage: Stage, scene: Scene) -> Counter[str]:
 
 def _found_in(folder: Path) -> str:
     """The state of the only entry."""
-    for file in folder.glob("*.sqlite"):
+    for file in folder.glob("*-*.sqlite"):
         database = sqlite3.connect(file)
         try:
             rows = database.execute("SELECT state, reported FROM entries").fetchall()
@@ -248,6 +253,28 @@ def _rolling_back(cast: Cast) -> Scene:
     return Scene(story.registry, cast.operator.address, work)
 
 
+def _batching(cast: Cast) -> Scene:
+    log = ProvenanceLog(cast.deployer.deploy(ape.project.ProvenanceLog))
+    place = LogPlace(log.chain_id, _genesis(log), log.address)
+    said = [Statement(RecordKind.CLIENT_UPDATE, bytes(31) + bytes([number])) for number in (1, 2)]
+
+    def work(cast: Cast) -> None:
+        # where what goes to the journal goes, as fsck looks there
+        path = Path(os.environ["MODELPROOF_OUTBOX"]) / "updates.sqlite"
+        with BatchRecorder(log, place, cast.client, path, NEVER_S) as recorder:
+            futures = [recorder.add(one) for one in said]
+        for one, future in zip(said, futures, strict=True):
+            proof = future.result(0).proof
+            assert proof.statement == one
+            assert log.verify_batched(proof.submitter, proof.batch, one, proof.siblings)
+
+    return Scene(log, cast.client.address, work)
+
+
+def _genesis(log: ProvenanceLog) -> str:
+    return "0x" + bytes(log.contract.provider.get_block(0).hash or b"").hex()
+
+
 def _appending(cast: Cast) -> Scene:
     log = ProvenanceLog(cast.deployer.deploy(ape.project.ProvenanceLog))
 
@@ -263,6 +290,7 @@ SCENES: dict[str, Callable[[Cast], Scene]] = {
     "validate": _validating,
     "rollback": _rolling_back,
     "append": _appending,
+    "batch": _batching,
 }
 
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[3]
         pytest.param("validate", marks=pytest.mark.long),
         pytest.param("rollback", marks=pytest.mark.long),
         pytest.param("append", marks=pytest.mark.long),
+        pytest.param("batch", marks=pytest.mark.long),
     ],
 )
 def test_sender_killed_at_any_step_is_finished_by_the_next_run(
