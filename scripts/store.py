@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ml.storage.cid import Cid
     from ml.storage.delta_chains import NamedVersion
     from ml.storage.places import Places
+    from ml.storage.replicas import Failure
     from ml.storage.upkeep import Finding, Statistics
 
 _DAY_S = 86_400.0
@@ -40,9 +41,9 @@ def verify(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
     """Read every object whole from each store, and every sidecar from each folder."""
     from ml.storage.upkeep import examine, examine_sidecars
 
-    opened, cids, named = _objects(ui, model, places)
-    findings = [*examine(opened.stores, cids), *examine_sidecars(opened.folders, cids)]
-    _report(ui, findings, opened, named)
+    asked = _objects(ui, model, places)
+    stores, folders = asked.places.stores, asked.places.folders
+    _report(ui, [*examine(stores, asked.cids), *examine_sidecars(folders, asked.cids)], asked)
 
 
 @command("ape run store repair --store objects --store /mnt/copy", name="repair", group=cli)
@@ -52,9 +53,9 @@ def repair(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
     """Put what is lost or damaged in one store there again, from another that has it whole."""
     from ml.storage.upkeep import repair, repair_sidecars
 
-    opened, cids, named = _objects(ui, model, places)
-    findings = [*repair(opened.stores, cids), *repair_sidecars(opened.folders, cids)]
-    _report(ui, findings, opened, named)
+    asked = _objects(ui, model, places)
+    stores, folders = asked.places.stores, asked.places.folders
+    _report(ui, [*repair(stores, asked.cids), *repair_sidecars(folders, asked.cids)], asked)
 
 
 @command("ape run store gc --store objects --delete", name="gc", group=cli)
@@ -199,60 +200,65 @@ def _named(ui: Ui, model: str | None) -> list[NamedVersion]:
         return named_objects(registry, models.resolve(registry, model) if model else None)
 
 
-def _objects(
-    ui: Ui, model: str | None, places: tuple[str, ...]
-) -> tuple[Places, list[Cid], list[NamedVersion]]:
-    """The stores, the objects that should be in each of them, and the versions that name some."""
-    from ml.storage.upkeep import known
+class _Asked(NamedTuple):  # Ape loads scripts in a way that dataclasses do not stand
+    """What is looked after: stores, objects that should be in each, and who names some of them."""
+
+    places: Places
+    cids: list[Cid]
+    silent: list[Failure]
+    """The stores that do not say what they have."""
+    named: list[NamedVersion]
+
+
+def _objects(ui: Ui, model: str | None, places: tuple[str, ...]) -> _Asked:
+    from ml.storage.upkeep import looked_for
 
     opened = open_places(places)
     named = _named(ui, model) if model else []
     digests = [digest for version in named for digest in version.digests]
-    return opened, sorted(known(opened.stores, digests), key=str), named
+    cids, silent = looked_for(opened.stores, digests)
+    return _Asked(opened, sorted(cids, key=str), silent, named)
 
 
-def _report(
-    ui: Ui, findings: Sequence[Finding], opened: Places, named: Sequence[NamedVersion]
-) -> None:
+def _report(ui: Ui, findings: Sequence[Finding], asked: _Asked) -> None:
     """Print what is not whole, and fail if something is lost or damaged, or cannot be known."""
-    from ml.errors import ModelproofError, NotVerified
+    from ml.errors import NotVerified
     from ml.storage.delta_chains import described_by, needed_by
     from ml.storage.upkeep import Condition
 
     fine = (Condition.WHOLE, Condition.REPAIRED)
     told = [each for each in findings if each.condition is not Condition.WHOLE]
     bad = [each for each in findings if each.condition not in fine]
-    needed = needed_by(named, described_by([folder.sidecars for folder in opened.folders]))
-    rows = [(each, needed.get(each.cid.digest, [])) for each in told]
+    describe = described_by([folder.sidecars for folder in asked.places.folders])
+    needed = needed_by(asked.named, describe)
+    unknown = Condition.UNKNOWN.value
+    rows: list[tuple[str | None, str, str, list[str], str]] = [
+        (None, str(each.store), unknown, [], str(each.error)) for each in asked.silent
+    ]
+    for each in told:
+        names = needed.get(each.cid.digest, [])
+        rows.append((str(each.cid), each.place, each.condition.value, names, each.reason))
     if rows:
         ui.table(
             ["object", "in", "", "needed by", ""],
             [
-                (each.cid, each.place, each.condition.value, ", ".join(names) or "-", each.reason)
-                for each, names in rows
+                (cid or "(all)", place, condition, ", ".join(names) or "-", reason)
+                for cid, place, condition, names, reason in rows
             ],
         )
-    data = {
+    keys = ("cid", "store", "condition", "needed_by", "reason")
+    data: dict[str, object] = {
         "checked": len(findings),
-        "findings": [
-            {
-                "cid": str(each.cid),
-                "store": each.place,
-                "condition": each.condition.value,
-                "reason": each.reason,
-                "needed_by": names,
-            }
-            for each, names in rows
-        ],
+        "findings": [dict(zip(keys, row, strict=True)) for row in rows],
     }
     if bad:
-        unknown = all(each.condition is Condition.UNKNOWN for each in bad)
-        kind = ModelproofError if unknown else NotVerified
-        raise kind(
+        raise NotVerified(
             f"{len(bad)} of {len(findings)} objects and sidecars are not whole:"
             f" {bad[0].cid} in {bad[0].place} is {bad[0].condition.value}"
             + (" first." if len(bad) > 1 else "."),
             data=data,
         )
+    if asked.silent:
+        raise NotVerified(f"what {asked.silent[0].store} has is {unknown}.", data=data)
     ui.note(f"{len(findings)} objects and sidecars are whole.")
     ui.result(data)

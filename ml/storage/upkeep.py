@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from ml.errors import ModelproofError, NotVerified
 
@@ -15,6 +16,7 @@ from .errors import StorageError, UnknownObject
 from .local_store import LocalStore
 from .naming import checked
 from .recorded import possible_cids
+from .replicas import Failure
 from .retention import UPDATE_FORMAT, Retention
 from .store import Sidecars, Store
 
@@ -78,31 +80,62 @@ def repair_sidecars(folders: Sequence[LocalStore], cids: Iterable[Cid]) -> Itera
         found = [(folder, _examine_sidecar(folder, cid)) for folder in folders]
         right = next((place for place, how in found if how.condition is Condition.WHOLE), None)
         for folder, how in found:
-            if right and how.condition is not Condition.WHOLE:
-                folder.sidecars.write(cid, right.sidecars.read(cid))
-                how = Finding(cid, how.place, Condition.REPAIRED, f"from {right}")  # noqa: PLW2901
-            yield how
+            mendable = how.condition in (Condition.DAMAGED, Condition.LOST)
+            yield _copy_sidecar(right, folder, how) if right and mendable else how
 
 
 def known(stores: Sequence[Store], named: Iterable[bytes]) -> set[Cid]:
     """All objects that should be somewhere: those in stores, and those that the chain names.
 
-    ``named`` are the digests of CIDs. An object of which there is no trace is called by the CID
-    that it has if it is larger than a leaf.
-
     Raises:
         StorageError: a store cannot say what it has.
     """
+    cids, silent = looked_for(stores, named)
+    for failure in silent:
+        raise failure.error
+    return cids
+
+
+def looked_for(stores: Sequence[Store], named: Iterable[bytes]) -> tuple[set[Cid], list[Failure]]:
+    """All objects that should be somewhere, as far as stores say what they have.
+
+    Args:
+        stores: where they are
+        named: the digests of the CIDs that the chain names. An object of which there is no trace is
+            called by the CID that it has if it is larger than a leaf
+
+    Returns:
+        the objects in stores and those that the chain names, and the stores that do not say
+    """
     cids: set[Cid] = set()
+    silent: dict[Store, Failure] = {}
+
+    def asked(store: Store, ask: Callable[[Store], set[Cid]]) -> set[Cid]:
+        if store in silent:  # an IPFS node is waited for long enough, once
+            return set()
+        try:
+            return ask(store)
+        except ModelproofError as error:
+            silent[store] = Failure(store, error)
+            return set()
+
     for store in stores:
-        if isinstance(store, LocalStore):  # a node may have pinned what is not ours
-            cids |= {*store.names(), *store.sidecars.names()}
+        cids |= asked(store, _listed)
     for digest in named:
         possible = possible_cids(digest)
         if cids.isdisjoint(possible):
-            here = [cid for cid in possible if any(store.has(cid) for store in stores)]
-            cids.add(here[0] if here else possible[-1])
-    return cids
+            here = [asked(store, partial(_kept_among, possible)) for store in stores]
+            cids |= set().union(*here) or {possible[-1]}
+    return cids, list(silent.values())
+
+
+def _listed(store: Store) -> set[Cid]:
+    """What a store has, of objects or sidecars; a node may have pinned what is not ours."""
+    return {*store.names(), *store.sidecars.names()} if isinstance(store, LocalStore) else set()
+
+
+def _kept_among(cids: Iterable[Cid], store: Store) -> set[Cid]:
+    return {cid for cid in cids if store.has(cid)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +268,27 @@ def _examine_sidecar(folder: LocalStore, cid: Cid) -> Finding:
 
 def _copy(source: Store, target: Store, before: Finding) -> Finding:
     """Copy an object; a copy that is not right is not kept."""
-    try:
+
+    def copy() -> None:
         with source.open(before.cid) as pieces:
             target.put(checked(pieces, before.cid))
+
+    return _mended(before, source, copy)
+
+
+def _copy_sidecar(source: LocalStore, target: LocalStore, before: Finding) -> Finding:
+    cid = before.cid
+    return _mended(
+        before,
+        source,
+        lambda: target.sidecars.write(cid, read_sidecar(source.sidecars, cid).to_json()),
+    )
+
+
+def _mended(before: Finding, source: Store, copy: Callable[[], None]) -> Finding:
+    """How it is after it was copied, or that it could not be."""
+    try:
+        copy()
     except ModelproofError as error:
         reason = f"cannot be repaired from {source}: {error}"
         return Finding(before.cid, before.place, before.condition, reason)

@@ -210,6 +210,23 @@ def test_lost_object_is_told_with_all_versions_that_need_it_and_repaired(
     assert [each["condition"] for each in mended] == ["repaired", "repaired"]
 
 
+def test_place_that_does_not_answer_is_unknown_and_the_others_are_looked_after(
+    run: ApeRun, kept: Kept, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    one, broken = kept.stores[0], LocalStore(tmp_path / "file" / "objects")
+    one.delete(kept.objects[0])
+    repair = ("store", "repair", *by_option(broken), *kept.by_option)
+    found = told(run, *repair, exit_code=1)["findings"]
+    assert {(each["cid"], each["condition"]) for each in found} == {
+        (None, "unknown"),
+        *((str(cid), "unknown") for cid in kept.objects),
+        (str(kept.objects[0]), "repaired"),
+    }
+    only_broken = ("store", "verify", "--store", broken.root)
+    assert f"what {broken.root} has is unknown" in refused(run, *only_broken, exit_code=1)
+
+
 def test_what_a_version_names_or_builds_on_is_never_collected(run: ApeRun, kept: Kept) -> None:
     one, two = kept.stores
     garbage = put_encrypted(two, two.sidecars, [NOBODY_NEEDS], [MASTER], Payload("pt")).stored.cid
@@ -290,16 +307,19 @@ def test_folder_is_registered_stored_and_fetched_with_all_that_is_in_it(
 
 def test_nothing_is_registered_that_is_not_stored(run: ApeRun, tmp_path: Path) -> None:
     file = write(tmp_path, file_bytes(SMALL))
-    (in_the_way := tmp_path / "file").write_text("in the way")
+    good, full = LocalStore(tmp_path / "objects"), LocalStore(tmp_path / "full")
+    full.root.mkdir()
+    (in_the_way := full.root / ".partial").write_text("in the way")  # it answers, and takes nothing
     register = ("register", file, "--model", "refused", "--test-set", "iris")
     artifacts = ("--artifacts", tmp_path / "artifacts")
-    good, broken = LocalStore(tmp_path / "objects"), LocalStore(in_the_way / "objects")
+    broken = LocalStore(in_the_way / "objects")
     one = by_option(good)
     for more, variables, says in (
         (one, {"ENCRYPTION_KEY": ""}, "there is no key to encrypt for"),
         ((*one, "--replicas", "2"), {}, "2 replicas are asked for, and there are 1 stores"),
         (one, {"MODELPROOF_CACHE_BYTES": "much"}, "MODELPROOF_CACHE_BYTES is a number of"),
-        (by_option(good, broken), {}, "in 2 of 2 stores"),
+        (by_option(good, broken), {}, "cannot find an answer in 2 of 2 stores"),
+        (by_option(good, full), {}, "cannot store"),
     ):
         assert says in refused(run, *register, *artifacts, *more, **variables)
     assert told(run, "store", "stats", "--model", "refused", *one)["versions"] == []

@@ -17,6 +17,7 @@ from ml.storage.keys import MasterKey
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import name
 from ml.storage.places import Places
+from ml.storage.recorded import possible_cids
 from ml.storage.replicas import Policy, TooFewReplicas
 from ml.storage.retention import Retention
 from ml.storage.sidecar import Payload
@@ -26,7 +27,10 @@ from ml.storage.upkeep import (
     examine,
     examine_sidecars,
     garbage,
+    known,
+    looked_for,
     repair,
+    repair_sidecars,
     statistics,
 )
 from ml.storage.version_store import VersionStore
@@ -149,6 +153,31 @@ def test_what_a_folder_does_not_say_is_unknown(broken: LocalStore, good: LocalSt
     assert conditions(list(examine([broken, good], [cid]))) == ["unknown", "whole"]
     assert conditions(list(examine_sidecars([broken, good], [cid]))) == ["unknown", "whole"]
     assert conditions(list(repair([broken, good], [cid]))) == ["unknown", "whole"]
+    assert conditions(list(repair_sidecars([broken, good], [cid]))) == ["unknown", "whole"]
+
+
+def test_what_there_is_is_looked_for_in_the_folders_that_answer(
+    broken: LocalStore, good: LocalStore
+) -> None:
+    cid, lost = put(good), possible_cids(ELSEWHERE.digest)[-1]
+    cids, silent = looked_for([broken, good], [cid.digest, ELSEWHERE.digest])
+    assert cids == {cid, lost}
+    assert [each.store for each in silent] == [broken]
+    with pytest.raises(StorageError, match="cannot read "):
+        known([broken, good], [])
+
+
+def test_folder_that_takes_nothing_is_said_and_the_rest_is_repaired(
+    good: LocalStore, tmp_path: Path
+) -> None:
+    full, third = LocalStore(tmp_path / "full"), LocalStore(tmp_path / "third")
+    full.root.mkdir()
+    (full.root / ".partial").write_text("in the way")
+    cids = [put(good), put(good)]
+    for mend in (repair, repair_sidecars):
+        found = list(mend([good, full, third], cids))
+        assert conditions(found) == ["whole", "lost", "repaired"] * 2
+        assert found[1].reason.startswith(f"cannot be repaired from {good}: cannot write to")
 
 
 def test_folder_in_the_place_of_a_file_is_unknown_and_the_rest_is_read(good: LocalStore) -> None:
