@@ -29,7 +29,8 @@ MAX_HEADER_BYTES: Final = 100_000_000
 
 _LENGTH_BYTES: Final = 8
 _LONG_BYTES: Final = 1 << 16
-_METADATA_KEY: Final = "__metadata__"
+METADATA_KEY: Final = "__metadata__"
+"""In a header, no tensor's name: text about the file stands there."""
 _POSITION: Final = attrgetter("start", "nbytes")
 _SIZE: Final = rb"(?:0|[1-9][0-9]{0,17})"
 _USUAL_TENSOR: Final = (
@@ -92,7 +93,7 @@ def _parse(reader: FileReader, file: int) -> Header:
             document = strict_json.loads(raw, take_object=_take_object)
         if not isinstance(document, dict):  # also when the header itself describes a tensor
             raise InvalidEntry("its header is not a JSON object with a tensor's name for each key")
-        metadata = _metadata(document.pop(_METADATA_KEY, {}))
+        metadata = _metadata(document.pop(METADATA_KEY, {}))
         spans = [_span(name, value, file, data_start) for name, value in document.items()]
         spans.sort(key=_POSITION)
         _check_contiguous(spans, data_start, reader.size)
@@ -125,7 +126,7 @@ def _header_bytes(reader: FileReader) -> tuple[bytes, int]:
 
 def _metadata(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise InvalidEntry(f"its {_METADATA_KEY} is not a map from text to text")
+        raise InvalidEntry(f"its {METADATA_KEY} is not a map from text to text")
     return cast(dict[str, str], value)
 
 

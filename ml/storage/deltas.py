@@ -20,7 +20,7 @@ from ml.artifact.digests import DigestAlgorithm, new_hasher
 from ml.artifact.dtypes import DTYPE_BITS
 from ml.artifact.errors import ArtifactError, quoted, quoted_path
 from ml.artifact.file_reader import FilePath, FileReader
-from ml.artifact.safetensors import MAX_HEADER_BYTES
+from ml.artifact.safetensors import MAX_HEADER_BYTES, METADATA_KEY
 from ml.artifact.spans import TensorSpan
 from ml.errors import NotVerified
 
@@ -90,7 +90,8 @@ def encode_delta(
         depth: how many deltas lead to it from a snapshot, this one included
 
     Raises:
-        NoDelta: at once, if the model has more than tensors, or other digests than the base.
+        NoDelta: at once, if the model has more than tensors, or other digests than the base, or
+            no safetensors file can hold what it has.
         NotVerified: in the iteration, if a file is not that of its manifest.
     """
     if target.layout.files:
@@ -232,7 +233,11 @@ class _Checked:
 
 
 def _head(model: Model) -> tuple[bytes, list[TensorSpan]]:
-    """The start of the safetensors file that a model becomes, and its tensors in their order."""
+    """The start of the safetensors file that a model becomes, and its tensors in their order.
+
+    A checkpoint may have what a safetensors file cannot. It is a model with an identity all the
+    same, so that its reader takes it, and it is kept whole.
+    """
     spans = list(model.layout.tensors)
     if model.layout.format == "safetensors":
         with FileReader(model.path) as reader:
@@ -240,12 +245,19 @@ def _head(model: Model) -> tuple[bytes, list[TensorSpan]]:
     spans.sort(key=lambda span: (-DTYPE_BITS[span.dtype], span.name))
     header, start = {}, 0
     for span in spans:
+        if span.name == METADATA_KEY:
+            raise NoDelta(
+                f"{quoted_path(model.path)} has a tensor {quoted(span.name)}, a name that no tensor"
+                " has in a safetensors file: keep it whole"
+            )
         stop = start + span.nbytes
         offsets = [start, stop]
         header[span.name] = {"dtype": span.dtype, "shape": span.shape, "data_offsets": offsets}
         start = stop
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
+    if len(text) > MAX_HEADER_BYTES:
+        raise NoDelta(f"the names in {quoted_path(model.path)} take too much room: keep it whole")
     return _LENGTH.pack(len(text)) + text, spans
 
 

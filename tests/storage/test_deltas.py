@@ -80,6 +80,25 @@ def test_checkpoint_becomes_a_safetensors_file_of_the_same_identity(
         assert made.layout.format == "safetensors"
 
 
+def checkpoint(path: Path, name: str) -> KeptVersion:
+    torch.save({name: torch.ones(3), "w": torch.ones(5)}, path)
+    return KeptVersion(path, read_manifest(path))
+
+
+def test_checkpoint_that_no_safetensors_file_can_hold_is_no_delta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be written, and never become the version again."""
+    usual, strange = checkpoint(tmp_path / "1.pt", "a"), checkpoint(tmp_path / "2", "__metadata__")
+    with pytest.raises(NoDelta, match="a name that no tensor has in a safetensors file"):
+        delta_between(usual, strange)
+    delta = delta_between(strange, usual)
+    apply_delta([delta], strange.path, tmp_path / "made", usual.manifest.weights)
+    monkeypatch.setattr("ml.storage.deltas.MAX_HEADER_BYTES", 100)
+    with pytest.raises(NoDelta, match="take too much room"):
+        delta_between(usual, usual)
+
+
 def test_golden_delta_still_becomes_what_it_was(tmp_path: Path) -> None:
     """A failure here is a promise broken to everyone who stored a delta: mend the code."""
     wanted = GOLDEN / "after.safetensors"
