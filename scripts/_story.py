@@ -144,7 +144,7 @@ class Story:
         found, loaded = versions.load_good(
             self.registry, self.model, self.files, None, Requirement.CURRENT
         )
-        inputs = input_from_test_set(self.dataset, _SAMPLE)
+        inputs = input_from_test_set(self.dataset.test_part, _SAMPLE)
         (prediction,) = predict(loaded.classifier, inputs, self.dataset.class_names)
         truth = self.dataset.class_names[int(self.dataset.test_labels[_SAMPLE])]
         self.ui.say(

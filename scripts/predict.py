@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from scripts._cli import Ui, command
+from scripts._samples import prepared_option, test_set
 from scripts._stores import Storing, fetched_from
 
 
@@ -24,6 +25,7 @@ from scripts._stores import Storing, fetched_from
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder with MNIST's files, if not the package."
 )
+@prepared_option
 @click.option(
     "--artifacts", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True
 )
@@ -37,6 +39,7 @@ def cli(
     text: str | None,
     file: Path | None,
     data: Path | None,
+    prepared: Path | None,
     artifacts: Path,
     storing: Storing,
 ) -> None:
@@ -66,15 +69,15 @@ def cli(
     shape = loaded.metadata.architecture.input_shape
     truth = None
     if sample is not None:
-        dataset = load_dataset(loaded.metadata.dataset.name, data)
-        versions.check_test_set(found.model, dataset)
-        inputs = input_from_test_set(dataset, sample)
-        truth = dataset.class_names[int(dataset.test_labels[sample])]
+        samples = test_set(prepared) or load_dataset(loaded.metadata.dataset_name, data).test_part
+        versions.check_test_set(found.model, samples)
+        inputs = input_from_test_set(samples, sample)
+        truth = samples.class_names[int(samples.labels[sample])]
     elif file is not None:
         inputs = inputs_from_npy(file, shape)
     else:
         inputs = input_from_json(text or "", shape)
-    predictions = predict(loaded.classifier, inputs, loaded.metadata.dataset.class_names)
+    predictions = predict(loaded.classifier, inputs, loaded.metadata.class_names)
     ui.say(f"Verified: {named.name}, weights {ui.short(found.registered.weights)}.")
     ui.say(found.standing())
     ui.table(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command
+from scripts._samples import prepared_option, test_set
 from scripts._stores import Storing, fetched_from
 from scripts._versions import show_version
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder with MNIST's files, if not the package."
 )
+@prepared_option
 @click.option(
     "--artifacts", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True
 )
@@ -62,6 +64,7 @@ def cli(
     submit: bool,
     deadline_hours: int,
     data: Path | None,
+    prepared: Path | None,
     artifacts: Path,
     storing: Storing,
 ) -> None:
@@ -93,7 +96,7 @@ def cli(
             publishing.check_single(waiting.model, named.name)
         kept = ModelFiles(artifacts)
         fetch = storing.fetch(registry, kept)
-        measured = _measured(named, waiting, reported, reject, sign, data, kept, fetch)
+        measured = _measured(named, waiting, reported, reject, sign, data, prepared, kept, fetch)
         if sign:
             _sign(ui, registry, waiting, measured, deadline_hours, validator)
         else:
@@ -120,6 +123,7 @@ def _measured(
     reject: bool,
     sign: bool,
     data: Path | None,
+    prepared: Path | None,
     kept: ModelFiles,
     fetch: Fetch | None,
 ) -> Measured:
@@ -130,8 +134,8 @@ def _measured(
     if reported is not None:
         accuracies = (reported.accuracy_ppm, reported.training_accuracy_ppm)
         return Measured(*accuracies, reported.text, accepted=not reject)
-    dataset = versions.dataset_of(waiting, named.name, data)
-    found = versions.evaluate_waiting(named, kept, waiting, dataset, fetch)
+    samples = test_set(prepared) or versions.dataset_of(waiting, named.name, data).test_part
+    found = versions.evaluate_waiting(named, kept, waiting, samples, fetch)
     text = found.metrics.counted() if sign else found.metrics.summary()
     accuracies = (found.metrics.accuracy_ppm, found.training_accuracy_ppm)
     return Measured(*accuracies, text, accepted=not reject)

@@ -26,6 +26,23 @@ TEST_SHARE: Final = 0.2
 """How much of such a data set is its test set."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class LabelledSamples:
+    """Samples that versions are measured on, as the test set that a model was created for.
+
+    ``inputs`` are float32 of shape (n, ...), unscaled; ``labels`` are int64 of shape (n,) and index
+    ``class_names``.
+    """
+
+    name: str
+    """For messages."""
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    root: bytes
+    """What stands for them on chain, 32 bytes: see ``samples``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples to train on and samples to validate on.
@@ -78,6 +95,13 @@ class Dataset:
     def test_digest(self) -> bytes:
         """The root of the test part, 32 bytes, which a model's creation commits to on chain."""
         return self.test_tree.root
+
+    @property
+    def test_part(self) -> LabelledSamples:
+        """The test part, without a copy."""
+        return LabelledSamples(
+            self.name, self.test_inputs, self.test_labels, self.class_names, self.test_digest
+        )
 
 
 def fault_of(inputs: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> str | None:

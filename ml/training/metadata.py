@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from ml.errors import ModelproofError, NotVerified
-
 from . import canonical
 from .architectures import Architecture
 from .canonical import Digest
@@ -91,6 +89,21 @@ class TrainingMetadata:
         return canonical.load(TrainingMetadata, data, what)
 
     @property
+    def dataset_name(self) -> str:
+        """Of what it was trained on."""
+        return self.dataset.name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the model tells apart."""
+        return self.dataset.class_names
+
+    @property
+    def training_accuracy_ppm(self) -> int:
+        """Accuracy on the whole training part."""
+        return self.metrics.train.accuracy_ppm
+
+    @property
     def digest(self) -> bytes:
         """The SHA-256 of the text, 32 bytes."""
         return hashlib.sha256(self.to_json().encode()).digest()
@@ -115,30 +128,3 @@ class TrainingMetadata:
 def metadata_path(model: Path) -> Path:
     """Return where the metadata of a model file is: beside it, with ``.json`` for its suffix."""
     return model.with_suffix(SUFFIX)
-
-
-def read_metadata(path: Path, digest: bytes | None = None) -> TrainingMetadata:
-    """Read a metadata file.
-
-    Args:
-        path: the ``.json`` file.
-        digest: the SHA-256 that it must have, from the chain; anything is taken if None.
-
-    Raises:
-        NotVerified: its SHA-256 is another.
-        ModelproofError: it cannot be read, or is not training metadata.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelproofError(
-            f"the metadata {path} cannot be read ({error.strerror}); it belongs beside the model,"
-            " and was written when the model was trained"
-        ) from None
-    found = hashlib.sha256(data).digest()
-    if digest is not None and found != digest:
-        raise NotVerified(
-            f"the metadata {path} is not the one on record: its SHA-256 is {found.hex()}, not"
-            f" {digest.hex()}; get it again from where the model was registered"
-        )
-    return TrainingMetadata.from_json(data, f"the metadata {path}")

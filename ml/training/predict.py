@@ -14,7 +14,7 @@ from ml.artifact.strict_json import StrictJsonError
 from ml.errors import ModelproofError
 
 from .classifiers import Classifier
-from .datasets import Dataset
+from .datasets import LabelledSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ def predict(
     ]
 
 
-def input_from_test_set(dataset: Dataset, index: int) -> NDArray[np.float32]:
-    """Return one sample of a data set's test part, (1, *input_shape).
+def input_from_test_set(samples: LabelledSamples, index: int) -> NDArray[np.float32]:
+    """Return one sample of a test set, (1, *input_shape).
 
     Raises:
         ModelproofError: there is no such sample.
     """
-    count = len(dataset.test_labels)
+    count = len(samples.labels)
     if not 0 <= index < count:
         raise ModelproofError(
-            f"there is no test sample {index}: data set {dataset.name!r} has 0 to {count - 1}"
+            f"there is no test sample {index}: data set {samples.name!r} has 0 to {count - 1}"
         )
-    return dataset.test_inputs[index : index + 1]
+    return samples.inputs[index : index + 1]
 
 
 def input_from_json(text: str, input_shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -83,6 +83,11 @@ class RoundMetadata:
             raise ModelproofError("a round has updates, in the order of their clients, one of each")
 
     @property
+    def dataset_name(self) -> str:
+        """Of what the clients trained on."""
+        return self.dataset
+
+    @property
     def training_accuracy_ppm(self) -> int:
         """Accuracy of the clients' models on what they trained on; 0 where not all counted."""
         counted = [update.correct for update in self.updates if update.correct is not None]

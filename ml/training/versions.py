@@ -27,11 +27,11 @@ from ml.storage.version_store import KeptVersion
 
 from . import checkpoint
 from .archive import Archive, Fetch
-from .classifiers import Classifier, evaluate_on_test
-from .datasets import Dataset, load_dataset
-from .metadata import TrainingMetadata, read_metadata
+from .classifiers import Classifier, evaluate
+from .datasets import Dataset, LabelledSamples, load_dataset
 from .metrics import Metrics
 from .stated import metadata_digest
+from .version_metadata import VersionMetadata, read_metadata
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
@@ -44,7 +44,7 @@ class LoadedVersion:
     """A version's model in memory, made of the very bytes that were verified."""
 
     stored: StoredVersion
-    metadata: TrainingMetadata
+    metadata: VersionMetadata
     classifier: Classifier
 
 
@@ -265,7 +265,7 @@ def evaluate_waiting(
     model: NamedModel,
     files: ModelFiles,
     waiting: Pending,
-    dataset: Dataset,
+    samples: LabelledSamples,
     fetch: Fetch | None = None,
 ) -> Evaluated:
     """Verify and load a version that waits, and measure it on the committed test set.
@@ -276,10 +276,10 @@ def evaluate_waiting(
         NotVerified: its file, its metadata or the test set is not the one on record.
         ModelproofError: it was not trained by this project.
     """
-    check_test_set(waiting.model, dataset)
+    check_test_set(waiting.model, samples)
     loaded = load_registered(files, waiting.registered, model.name, fetch)
-    metrics = evaluate_on_test(loaded.classifier, dataset)
-    return Evaluated(metrics, loaded.metadata.metrics.train.accuracy_ppm)
+    metrics = evaluate(loaded.classifier, samples.inputs, samples.labels, samples.class_names)
+    return Evaluated(metrics, loaded.metadata.training_accuracy_ppm)
 
 
 def validate_trained(
@@ -299,7 +299,7 @@ def validate_trained(
         ContractRefused: the sender may not validate.
         ModelproofError: it was not trained by this project.
     """
-    evaluated = evaluate_waiting(model, files, waiting, dataset)
+    evaluated = evaluate_waiting(model, files, waiting, dataset.test_part)
     return validate(
         registry,
         waiting,
@@ -327,14 +327,15 @@ def dataset_of(waiting: Pending, name: str, folder: Path | None = None) -> Datas
     return load_dataset(str(stated.get("dataset")) if isinstance(stated, dict) else "", folder)
 
 
-def check_test_set(model: Model, dataset: Dataset) -> None:
-    """Check that a data set's test part is the one that the model was created for.
+def check_test_set(model: Model, samples: LabelledSamples) -> None:
+    """Check that samples are the test set that the model was created for.
 
     Raises:
         NotVerified: it is another.
     """
-    if dataset.test_digest != model.test_set:
+    if samples.root != model.test_set:
         raise NotVerified(
-            f"the test set of {dataset.name!r} at hand has the root 0x{dataset.test_digest.hex()},"
-            f" and the model was created for 0x{model.test_set.hex()}: get that one."
+            f"the test set of {samples.name!r} at hand has the root 0x{samples.root.hex()}, and the"
+            f" model was created for 0x{model.test_set.hex()}: get that one (if it was"
+            " prepared, name its configuration with --prepared)."
         )

@@ -15,9 +15,9 @@ from ml.errors import ModelproofError, NotVerified
 from ml.training import checkpoint
 from ml.training.classifiers import evaluate_on_test
 from ml.training.datasets import Dataset
-from ml.training.metadata import read_metadata
 from ml.training.torch_model import TorchClassifier
 from ml.training.train import TrainedModel
+from ml.training.version_metadata import read_metadata
 
 EVERY_MODEL = pytest.mark.parametrize("name", ["iris_dense", "iris_sklearn", "digits_cnn"])
 

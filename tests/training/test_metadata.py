@@ -10,8 +10,9 @@ import pytest
 
 from ml.errors import ModelproofError, NotVerified
 from ml.training.canonical import MalformedJson
-from ml.training.metadata import TrainingMetadata, metadata_path, read_metadata
+from ml.training.metadata import TrainingMetadata, metadata_path
 from ml.training.train import TrainedModel
+from ml.training.version_metadata import read_metadata
 
 
 @pytest.fixture(params=["iris_dense", "iris_sklearn", "digits_cnn"])

@@ -30,7 +30,9 @@ def test_flower_is_recognised_from_its_centimetres(iris_dense: TrainedModel, iri
 def test_probabilities_belong_to_the_classes_in_order(
     iris_sklearn: TrainedModel, iris: Dataset
 ) -> None:
-    (prediction,) = predict(iris_sklearn.classifier, input_from_test_set(iris, 0), iris.class_names)
+    (prediction,) = predict(
+        iris_sklearn.classifier, input_from_test_set(iris.test_part, 0), iris.class_names
+    )
     assert math.isclose(sum(prediction.probabilities), 1)
     assert max(prediction.probabilities) == prediction.probabilities[prediction.class_index]
     assert iris.class_names[prediction.class_index] == prediction.class_name
@@ -47,7 +49,7 @@ def test_predictions_agree_with_the_measured_metrics(
 @pytest.mark.parametrize("index", [-1, 30])
 def test_sample_that_is_not_there_is_refused(iris: Dataset, index: int) -> None:
     with pytest.raises(ModelproofError, match=f"no test sample {index}: .* has 0 to 29"):
-        input_from_test_set(iris, index)
+        input_from_test_set(iris.test_part, index)
 
 
 @pytest.mark.parametrize("text", ["[1, 2, 3, 4]", "[[1, 2], [3, 4]]", "[[[1, 2], [3, 4]]]"])
