@@ -149,6 +149,24 @@ def gather(
         ModelproofError: a file is about something else, has expired, is not by a validator, says
             something else than the others, or there are too few.
     """
+    check_together(registry, waiting, files, now)
+    quorum = waiting.model.policy.quorum
+    if len(files) < quorum:
+        raise ModelproofError(
+            f"{len(files)} of the {quorum} validators whom the policy asks for have signed: gather"
+            " the others' files first."
+        )
+    ordered = sorted(files.values(), key=lambda file: int(file.signer, 16))
+    return ordered[:quorum]
+
+
+def check_together(
+    registry: ModelRegistry, waiting: Pending, files: Mapping[Path, EvaluationFile], now: int
+) -> None:
+    """Check what validators signed, each for itself and all together, however many there are.
+
+    Arguments and errors as `gather`, but that there are too few.
+    """
     kept: dict[str, Path] = {}
     for path, file in files.items():
         with _naming(path):
@@ -160,14 +178,6 @@ def gather(
             )
         kept[file.signer] = path
     _check_agreement(files)
-    quorum = waiting.model.policy.quorum
-    if len(files) < quorum:
-        raise ModelproofError(
-            f"{len(files)} of the {quorum} validators whom the policy asks for have signed: gather"
-            " the others' files first."
-        )
-    ordered = sorted(files.values(), key=lambda file: int(file.signer, 16))
-    return ordered[:quorum]
 
 
 def submit(

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from ml.artifact import strict_json
 from ml.artifact.strict_json import StrictJsonError
+from ml.chain.records import Signature
 from ml.training import canonical
 from ml.training.canonical import Digest, MalformedJson
 
@@ -65,6 +66,11 @@ class AcknowledgementReply:
     signature_vs: Digest
     """By EIP-712 (`acknowledgements`), in the compact form of EIP-2098."""
     reply_type: Literal["ACKNOWLEDGEMENT"] = "ACKNOWLEDGEMENT"
+
+    @property
+    def signature(self) -> Signature:
+        """The client's."""
+        return Signature(self.signature_r, self.signature_vs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ that is done again with the same result.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,11 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from ml.errors import ModelproofError
+from ml.federated.tasks import FinalModelInfo
 from ml.training import canonical
 from ml.training.canonical import Digest
 
+from .news import RoundOver
+
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS run (digest BLOB PRIMARY KEY, cid TEXT);
+CREATE TABLE IF NOT EXISTS run (digest BLOB PRIMARY KEY, cid TEXT, final TEXT);
 CREATE TABLE IF NOT EXISTS rounds (
     epoch INTEGER, iteration INTEGER, base INTEGER NOT NULL, deadline INTEGER,
     is_closed INTEGER NOT NULL DEFAULT 0, made TEXT, report TEXT, PRIMARY KEY (epoch, iteration));
@@ -133,7 +135,7 @@ class RunJournal:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_TABLES)
-            self._db.execute("INSERT OR IGNORE INTO run VALUES (?, NULL)", (run,))
+            self._db.execute("INSERT OR IGNORE INTO run VALUES (?, NULL, NULL)", (run,))
             runs = self._db.execute("SELECT digest FROM run").fetchall()
         if len(runs) > 1:
             self._write("DELETE FROM run WHERE digest = ?", run)
@@ -158,6 +160,27 @@ class RunJournal:
     def store_run(self, cid: str) -> None:
         """Note where the run's configuration is stored."""
         self._write("UPDATE run SET cid = ?", cid)
+
+    def final(self) -> FinalModelInfo | None:
+        """The final report, if it was made: the holdout is read once."""
+        ((text,),) = self._rows("SELECT final FROM run")
+        if text is None:
+            return None
+        return canonical.load(FinalModelInfo, text.encode(), "the final report")
+
+    def finish(self, info: FinalModelInfo) -> None:
+        """Note the final report."""
+        self._write("UPDATE run SET final = ?", canonical.dump(info))
+
+    def participants(self) -> int:
+        """How many clients have had an update taken."""
+        ((count,),) = self._rows("SELECT count(DISTINCT client) FROM updates")
+        return int(count)
+
+    def rounds(self) -> int:
+        """How many rounds were begun."""
+        ((count,),) = self._rows("SELECT count(*) FROM rounds")
+        return int(count)
 
     def note(self, task_id: str, task_type: str, body: bytes) -> None:
         """Write a task down, once; for whoever looks into what happened."""
@@ -285,20 +308,36 @@ class RunJournal:
         made = _made([row[2:] for row in rows])
         return (RoundKey(*rows[0][:2]), made) if made else None
 
-    def report(self, key: RoundKey, report: dict[str, Any]) -> None:
+    def unmake(self, key: RoundKey, gone: Iterable[int]) -> None:
+        """Make a round's version again, without the updates of some clients."""
+        with self._transaction():
+            self._db.executemany(
+                "DELETE FROM updates WHERE epoch = ? AND iteration = ? AND client = ?",
+                [(*key.values, client) for client in gone],
+            )
+            self._db.execute(
+                "UPDATE rounds SET made = NULL WHERE epoch = ? AND iteration = ?", key.values
+            )
+
+    def report(self, key: RoundKey, over: RoundOver) -> None:
         """Note how a round went, for tables."""
         self._write(
             "UPDATE rounds SET report = ? WHERE epoch = ? AND iteration = ?",
-            json.dumps(report),
+            canonical.dump(over),
             *key.values,
         )
 
-    def reports(self) -> list[dict[str, Any]]:
+    def is_reported(self, key: RoundKey) -> bool:
+        """Whether it is noted how a round went."""
+        query = "SELECT report FROM rounds WHERE epoch = ? AND iteration = ?"
+        return self._rows(query, *key.values) not in ([], [(None,)])
+
+    def reports(self) -> list[RoundOver]:
         """How the rounds went that are over, in their order."""
         rows = self._rows(
             "SELECT report FROM rounds WHERE report NOT NULL ORDER BY iteration, epoch"
         )
-        return [json.loads(text) for (text,) in rows]
+        return [canonical.load(RoundOver, text.encode(), "a report") for (text,) in rows]
 
     # Rollbacks
 

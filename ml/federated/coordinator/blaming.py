@@ -1,0 +1,136 @@
+"""After an automatic rollback: who made the model worse, and keeping them out."""
+
+from __future__ import annotations
+
+from ml.chain import events
+from ml.chain.records import Model
+from ml.chain.types import Status, Verdict, format_ppm
+from ml.errors import ModelproofError
+from ml.federated.aggregation import FedAvg, Rule, Weights
+from ml.federated.diagnosis import Diagnosis, diagnose
+from ml.federated.robust import AnyRule, Krum, NormClipped, TrimmedMean
+from ml.training import canonical
+from ml.training.classifiers import evaluate
+
+from .context import Context
+from .gathering import read_taken
+from .journal import MadeVersion, RoundKey
+from .news import ClientExcluded, RoundDiagnosed
+
+
+def look_into_failure(context: Context, model: Model) -> None:
+    """Find out who made the latest version fail, if it did, and exclude them where that is set.
+
+    It is the round of the version that is looked into; where patience was exhausted, each round
+    since the best version, one by one. A version that a validator refused on other grounds than its
+    accuracy says nothing about the clients. What was found is noted, and not looked for again.
+
+    Raises:
+        NotVerified: an update is not the one that its client signed any more.
+        StorageError: one is gone from the store.
+    """
+    version = model.state.latest
+    if not version or context.chain.registry.version(model.id, version).status is not Status.FAILED:
+        return
+    known = context.journal.round_of(version)
+    if known is None or known[0].epoch != model.state.epoch - 1:
+        return
+    done = context.journal.diagnoses(version)
+    for key, made in _rounds(context, model, known):
+        if key.iteration not in done:
+            found = _diagnosis(context, model, key)
+            context.journal.diagnose(version, key.iteration, canonical.dump(found))
+            context.tell(RoundDiagnosed(version, key.iteration, found))
+        else:
+            text = done[key.iteration].encode()
+            found = canonical.load(Diagnosis, text, "a diagnosis in the run's journal")
+        if context.run.diagnosis.exclude:
+            _exclude(context, made.version, found)
+
+
+def diagnosing_rule(rule: AnyRule) -> Rule:
+    """The rule that a diagnosis aggregates by: the run's own where it works with one update alone.
+
+    Krum and the trimmed mean need several; then it is the average that they stand in for.
+    """
+    inner = rule.rule if isinstance(rule, NormClipped) else rule
+    return FedAvg() if isinstance(inner, Krum | TrimmedMean) else rule
+
+
+def measure(context: Context, weights: Weights) -> int:
+    """The accuracy of a model on the validation part, ppm; 0 where its outputs are not finite."""
+    import torch
+
+    from ml.training.torch_model import restore_torch
+
+    part = context.validation
+    tensors = {name: torch.tensor(tensor) for name, tensor in weights.items()}
+    classifier = restore_torch(context.run.architecture, tensors)
+    try:
+        return evaluate(classifier, part.inputs, part.labels, part.class_names).accuracy_ppm
+    except ModelproofError:
+        return 0
+
+
+def _rounds(
+    context: Context, model: Model, failed: tuple[RoundKey, MadeVersion]
+) -> list[tuple[RoundKey, MadeVersion]]:
+    """The rounds to look into, the latest first."""
+    registry, version = context.chain.registry, failed[1].version
+    verdict = _verdict(context, model, version)
+    if verdict is Verdict.REJECTED:
+        return []
+    if verdict is not Verdict.PATIENCE_EXHAUSTED:
+        return [failed]
+    rounds = [failed]
+    parent = registry.version(model.id, version).parent
+    while parent > model.state.best:
+        known = context.journal.round_of(parent)
+        if known is None:  # it was made elsewhere, and its updates are not known here
+            break
+        rounds.append(known)
+        parent = registry.version(model.id, parent).parent
+    return rounds
+
+
+def _verdict(context: Context, model: Model, version: int) -> Verdict:
+    told = events.read(context.chain.registry, model=model.id, name="VersionValidated")
+    return next(one.verdict for one in events.validated(told) if one.version == version)
+
+
+def _diagnosis(context: Context, model: Model, key: RoundKey) -> Diagnosis:
+    begun = context.journal.begun(key)
+    base = context.bases.of(begun.base)
+    taken = context.journal.taken(key)
+    rule = diagnosing_rule(context.run.rule)
+    settings = context.run.diagnosis
+    with context.clocked("diagnose"):
+        return diagnose(
+            rule,
+            base.tensors,
+            [read_taken(context, one, base).update for one in taken],
+            lambda weights: measure(context, weights),
+            threshold_ppm=settings.threshold_ppm,
+            active=max(len(context.active(model)), len(taken)),
+            min_clients=settings.min_clients,
+            state=base.state,
+        )
+
+
+def _exclude(context: Context, version: int, found: Diagnosis) -> None:
+    """Exclude culprits, each once, as long as enough clients stay active."""
+    for culprit in found.culprits:
+        active = context.active(context.chain.now())
+        if culprit.client not in active or len(active) <= context.run.diagnosis.min_clients:
+            continue
+        reason = (
+            f"v{version}: accuracy is {format_ppm(culprit.gain_ppm)} points higher without the"
+            " update of this client"
+        )
+        if context.run.is_enrolled:
+            context.chain.registry.exclude_client(
+                context.run.model, culprit.client, reason, sender=context.operator
+            )
+        else:
+            context.journal.exclude(culprit.client, reason)
+        context.tell(ClientExcluded(culprit.client, reason))

@@ -1,0 +1,72 @@
+"""What all parts of a coordinator work with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ml.chain.records import Model
+from ml.federated.chain_view import ChainView
+from ml.federated.objects import Objects
+from ml.federated.parts import Part
+from ml.federated.run_configuration import RunConfiguration
+from ml.training.environment import Environment
+
+from .bases import Bases
+from .journal import RunJournal
+from .news import Tell
+from .post import Post
+
+if TYPE_CHECKING:
+    from ape.api import AccountAPI
+
+LOOK_AGAIN_S = 1.0
+"""So long without a message, and the coordinator looks at the chain again."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One training, and what it is run with."""
+
+    run: RunConfiguration
+    run_cid: str
+    """The object that holds the run's configuration."""
+    chain: ChainView
+    objects: Objects
+    journal: RunJournal
+    post: Post
+    bases: Bases
+    validation: Part
+    """The validation part: a diagnosis measures on it."""
+    trainer: AccountAPI
+    """Registers versions."""
+    operator: AccountAPI
+    """Excludes clients."""
+    environment: Environment
+    tell: Tell
+    now: Callable[[], float] = time.time
+    """Seconds since 1970."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long the parts of the round took that is going on."""
+
+    @contextmanager
+    def clocked(self, part: str) -> Iterator[None]:
+        """Count how long a part of a round takes."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begun
+
+    def active(self, model: Model) -> list[int]:
+        """The clients that may contribute now, by their indices; silent ones among them."""
+        excluded = self.journal.excluded()
+        return [
+            client.index
+            for client in self.run.clients
+            if client.index not in excluded
+            and (not self.run.is_enrolled or model.active_clients >> client.index & 1)
+        ]

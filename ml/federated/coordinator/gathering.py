@@ -1,0 +1,286 @@
+"""Asking clients to train, and taking what they send: one round, from TRAIN to its last update."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from ml.chain.records import Model
+from ml.chain.signed_files import UpdateFile, parse_update
+from ml.errors import ModelproofError, NotVerified
+from ml.federated import admission, updates
+from ml.federated.admission import Participant, Refusal, Round, UpdateRefused
+from ml.federated.aggregation import ClientUpdate
+from ml.federated.replies import FailureReply, UpdateReply
+from ml.federated.tasks import TrainPayload, TrainTask, task_id
+from ml.storage.cid import Cid
+from ml.storage.errors import MissingRecipient, NoKey, UnknownObject, WrongKey
+from ml.storage.keys import PublicKey
+from ml.storage.sidecar import Sidecar
+
+from . import sampling
+from .bases import Base
+from .context import LOOK_AGAIN_S, Context
+from .going_back import take_acknowledgement
+from .journal import RoundKey, TakenUpdate
+from .news import ClientFailed, MessageIgnored, RoundBegan, UpdateCame, UpdateTurnedDown
+from .post import Received, metadata_now
+
+
+class TooFewClients(ModelproofError):
+    """A round cannot have as many updates as it needs."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Admitted:
+    """An update that is in a round."""
+
+    file: UpdateFile
+    """What the client signed."""
+    update: ClientUpdate
+    taken: TakenUpdate
+
+
+class Gathering:
+    """The updates of one round, as they come."""
+
+    def __init__(self, context: Context, model: Model, base: Base) -> None:
+        """Begin the round that is due in a model, or go on with it.
+
+        Args:
+            context: the training
+            model: as it stands
+            base: its current version
+        """
+        state, run = model.state, context.run
+        self._context: Final = context
+        self._base: Final = base
+        self.key: Final = RoundKey(state.epoch, state.iteration + 1)
+        self._before: Final = (state.epoch, state.completed, state.iteration)
+        answering = set(context.active(model)) - context.journal.silent()
+        self._ranked: Final = sampling.ranking(run.seed, self.key, answering)
+        first = sampling.participants(run.fraction, self._ranked, run.min_updates)
+        deadline = self._deadline()
+        self.begun = context.journal.begin(self.key, base.version, first, deadline)
+        self.admitted: Final[dict[int, Admitted]] = {}
+        for taken in context.journal.taken(self.key):
+            self.admitted[taken.client] = self._again(taken)
+
+    def run(self) -> bool:
+        """Ask those whose updates are missing, and wait for them.
+
+        Returns:
+            whether the round has what it needs; False if the model has moved on without it.
+
+        Raises:
+            TooFewClients: not so many clients can train.
+        """
+        if self.begun.is_closed:
+            return True
+        self._context.tell(RoundBegan(*self.key.values, self._base.version, self.begun.clients))
+        self._ask(self._missing())
+        looked = time.monotonic()
+        while not self._is_complete():
+            received = self._context.post.next(self._patience())
+            if received:
+                self._deal_with(received)
+            if time.monotonic() - looked >= LOOK_AGAIN_S:
+                if not self.is_due(self._context.chain.now()):
+                    return False
+                looked = time.monotonic()
+        self._context.journal.close_round(self.key)
+        return True
+
+    # Whom to wait for
+
+    def _missing(self) -> list[int]:
+        gone = {*self.admitted, *self.begun.failed}
+        return [client for client in self.begun.clients if client not in gone]
+
+    def _is_complete(self) -> bool:
+        """Whether to wait no longer; asks more clients where too few have answered."""
+        enough = len(self.admitted) >= self._context.run.min_updates
+        missing = self._missing()
+        if enough and not missing:
+            return True
+        deadline = self.begun.deadline
+        is_late = deadline is not None and self._context.now() > deadline
+        if enough or (missing and not is_late):
+            return enough and is_late
+        self._ask_more(missing)
+        return False
+
+    def _ask_more(self, missing: list[int]) -> None:
+        needed = self._context.run.min_updates - len(self.admitted)
+        others = [client for client in self._ranked if client not in self.begun.clients]
+        if not missing and len(others) < needed:
+            able = len(self.admitted) + len(others)
+            raise TooFewClients(
+                f"round {self.key.iteration} needs {self._context.run.min_updates} updates and"
+                f" {able} clients can train: see to the others, or reinstate some."
+            )
+        more = others[:needed]
+        self.begun = self._context.journal.ask_more(self.key, more, self._deadline())
+        self._ask([*missing, *more])
+
+    def _deadline(self) -> int | None:
+        patience = self._context.run.deadline_s
+        return None if patience is None else int(self._context.now()) + patience
+
+    def _patience(self) -> float:
+        if self.begun.deadline is None:
+            return LOOK_AGAIN_S
+        return max(0.01, min(LOOK_AGAIN_S, self.begun.deadline + 1 - self._context.now()))
+
+    def is_due(self, model: Model) -> bool:
+        """Whether the round is still the one that comes next in a model."""
+        state = model.state
+        is_same = (state.epoch, state.completed, state.iteration) == self._before
+        return is_same and not state.pending
+
+    # Asking
+
+    def _ask(self, clients: list[int]) -> None:
+        post, base = self._context.post, self._base
+        for client in clients:
+            sidecar = None
+            if base.cid:
+                key = PublicKey.from_raw(self._context.run.by_index[client].recipient)
+                sidecar = self._context.objects.sidecar_for(base.cid, key).to_json().decode()
+            payload = TrainPayload(
+                client_id=client,
+                weights_cid=str(base.cid) if base.cid else None,
+                weights_sidecar=sidecar,
+                base_weights=base.weights,
+                deadline=self.begun.deadline,
+            )
+            task = TrainTask(
+                task_id=self._task_id(client),
+                model=self._context.run.model,
+                epoch=self.key.epoch,
+                iteration=self.key.iteration,
+                model_version_id=0,
+                parent_version_id=base.version,
+                metadata=metadata_now(),
+                payload=payload,
+            )
+            post.send(post.names.client(client), task)
+
+    def _task_id(self, client: int) -> str:
+        model = self._context.run.model
+        return task_id("TRAIN", model, *self.key.values, self._base.version, client)
+
+    # Taking
+
+    def _deal_with(self, received: Received) -> None:
+        message = received.message
+        if isinstance(message, UpdateReply):
+            self._take(message)
+        elif isinstance(message, FailureReply):
+            self._note_failure(message)
+        elif not take_acknowledgement(self._context, received):
+            self._context.tell(MessageIgnored("a message that is of another step of the training"))
+        received.delivery.acknowledge()
+
+    def _note_failure(self, reply: FailureReply) -> None:
+        who = [
+            client
+            for client in self._missing()
+            if self._context.run.by_index[client].address == reply.sender
+            and reply.task_id == self._task_id(client)
+        ]
+        for client in who:
+            self._context.journal.fail(self.key, client, reply.reason)
+            self.begun = self._context.journal.begun(self.key)
+            self._context.tell(ClientFailed(f"client {client}", reply.reason))
+
+    def _take(self, reply: UpdateReply) -> None:
+        journal, client = self._context.journal, reply.client_id
+        at = int(self._context.now())
+        try:
+            file = parse_update(reply.signed.encode(), f"what client {client} signed")
+        except ModelproofError as error:
+            self._turn_down(client, Refusal.UNSIGNED, str(error), at)
+            return
+        if journal.is_repetition(self.key, file.index, file.update.digest):
+            return
+        try:
+            admitted = self._admit(reply, file, at)
+        except UpdateRefused as error:
+            self._turn_down(error.client, error.refusal, str(error), at)
+            return
+        journal.take(self.key, file.update.digest, admitted.taken)
+        self.admitted[file.index] = admitted
+        expected = len(self.begun.clients) - len(self.begun.failed)
+        self._context.tell(UpdateCame(file.index, len(self.admitted), expected))
+
+    def _turn_down(self, client: int, refusal: str, reason: str, at: int) -> None:
+        self._context.journal.refuse(self.key, client, str(refusal), reason, at)
+        self._context.tell(UpdateTurnedDown(client, str(refusal), reason))
+
+    def _admit(self, reply: UpdateReply, file: UpdateFile, at: int) -> Admitted:
+        ongoing, earlier = self._round(), self._context.journal.digests
+        taken = self.admitted.keys()
+        admission.check_claim(ongoing, file, at=at, taken=taken, earlier=earlier)
+        try:
+            data = self._fetch(reply)
+        except (NotVerified, UnknownObject, NoKey, WrongKey, MissingRecipient) as error:
+            raise UpdateRefused(Refusal.UNAVAILABLE, file.index, str(error)) from None
+        update = admission.admit(ongoing, file, data, at=at, taken=taken, earlier=earlier)
+        stated = updates.load(data, "an update that was admitted").metadata
+        record = TakenUpdate(
+            client=file.index,
+            cid=reply.update_cid,
+            signed=reply.signed,
+            correct=stated.correct,
+            epsilon=reply.epsilon,
+            training_s=reply.training_s,
+            storing_s=reply.storing_s,
+        )
+        return Admitted(file, update, record)
+
+    def _fetch(self, reply: UpdateReply) -> bytes:
+        """The update's file, whose sidecar is kept for whoever looks at the round later."""
+        sidecar = Sidecar.read(reply.sidecar.encode(), Cid.parse(reply.update_cid))
+        limit = admission.size_limit(self._base.tensors)
+        data = self._context.objects.get(sidecar.stored.cid, limit, sidecar)
+        self._context.objects.keep_sidecar(sidecar)
+        return data
+
+    def _again(self, taken: TakenUpdate) -> Admitted:
+        """An update that was admitted before the coordinator was started again."""
+        return read_taken(self._context, taken, self._base)
+
+    def _round(self) -> Round:
+        run = self._context.run
+        return Round(
+            domain=run.domain,
+            model=run.model,
+            epoch=self.key.epoch,
+            iteration=self.key.iteration,
+            base=self._base.version,
+            base_weights=self._base.weights,
+            weights=self._base.tensors,
+            clients={
+                client: Participant(run.by_index[client].address, run.by_index[client].samples)
+                for client in self.begun.clients
+            },
+            deadline=self.begun.deadline,
+        )
+
+
+def read_taken(context: Context, taken: TakenUpdate, base: Base) -> Admitted:
+    """Read an update that was admitted earlier from the store.
+
+    Raises:
+        NotVerified: what is stored is not what the client signed.
+        StorageError: it is not there, or no key opens it.
+    """
+    file = parse_update(taken.signed.encode(), f"what client {taken.client} signed")
+    limit = admission.size_limit(base.tensors)
+    data = context.objects.get(Cid.parse(taken.cid), limit)
+    if updates.digest_of(data) != file.update.digest:
+        raise NotVerified(f"object {taken.cid} is not the update that client {file.index} signed.")
+    content = updates.load(data, f"the update of client {file.index}")
+    return Admitted(file, ClientUpdate(file.index, file.update.samples, content.weights), taken)
