@@ -14,8 +14,8 @@ from ml.training.classifiers import evaluate
 
 from .context import Context
 from .gathering import read_taken
-from .journal import MadeVersion, RoundKey
 from .news import ClientExcluded, RoundDiagnosed
+from .records import MadeVersion, RoundKey
 
 
 def look_into_failure(context: Context, model: Model) -> None:

@@ -18,10 +18,10 @@ from .blaming import look_into_failure
 from .context import Context
 from .gathering import Gathering, TooFewClients
 from .going_back import come_back
-from .journal import MadeVersion, RoundKey
 from .judging import Judged, have_judged, recorded
 from .making import make_version, register_version
 from .news import RoundGivenUp, RoundOver, VersionRegistered
+from .records import MadeVersion, RoundKey
 
 _MOST_ATTEMPTS: Final = 3
 """To register what was made of a round; between two, somebody excluded a client."""

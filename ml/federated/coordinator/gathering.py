@@ -23,9 +23,9 @@ from . import sampling
 from .bases import Base
 from .context import LOOK_AGAIN_S, Context
 from .going_back import take_acknowledgement
-from .journal import RoundKey, TakenUpdate
 from .news import ClientFailed, MessageIgnored, RoundBegan, UpdateCame, UpdateTurnedDown
 from .post import Received, metadata_now
+from .records import RoundKey, TakenUpdate
 
 
 class TooFewClients(ModelproofError):

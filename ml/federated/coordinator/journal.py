@@ -11,16 +11,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ml.errors import ModelproofError
 from ml.federated.tasks import FinalModelInfo
 from ml.training import canonical
-from ml.training.canonical import Digest
 
 from .news import RoundOver
+from .records import BegunRound, MadeVersion, RoundKey, TakenUpdate
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS run (digest BLOB PRIMARY KEY, cid TEXT, final TEXT);
@@ -48,73 +47,6 @@ CREATE TABLE IF NOT EXISTS excluded (client INTEGER PRIMARY KEY, reason TEXT);
 
 class RunJournalError(ModelproofError):
     """The journal of a run cannot be used, or is that of another run."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundKey:
-    """A round: within an epoch, an iteration is made once."""
-
-    epoch: int
-    iteration: int
-
-    @property
-    def values(self) -> tuple[int, int]:
-        """As the tables have them."""
-        return self.epoch, self.iteration
-
-
-@dataclass(frozen=True, slots=True)
-class BegunRound:
-    """A round that was begun."""
-
-    key: RoundKey
-    base: int
-    """The version that clients start from."""
-    clients: tuple[int, ...]
-    """Who was asked, in ascending order."""
-    failed: tuple[int, ...]
-    """Who answered that it could not."""
-    deadline: int | None
-    """Seconds since 1970."""
-    is_closed: bool
-    """Whether it takes no more updates."""
-
-
-@dataclass(frozen=True, slots=True)
-class TakenUpdate:
-    """An update that was admitted to a round."""
-
-    client: int
-    cid: str
-    signed: str
-    """As `ml.chain.signed_files` writes it, without a proof."""
-    correct: int | None
-    epsilon: float | None
-    training_s: float
-    storing_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class MadeVersion:
-    """What was made of a round and stored: all that its registration says."""
-
-    version: int
-    weights: Digest
-    cid: str
-    """Of its object."""
-    object: Digest
-    """SHA-256 of that."""
-    content: Digest
-    """The digest in its CID."""
-    updates: Digest
-    """The root over the signed updates."""
-    contributors: str
-    """The bitmap of their clients, in hexadecimal digits."""
-    metadata: str
-    """What goes on chain."""
-    training_accuracy_ppm: int
-    bytes_stored: int
-    """Of all its objects but the updates'."""
 
 
 class RunJournal:

@@ -19,9 +19,9 @@ from ml.storage.keys import PublicKey
 
 from .context import LOOK_AGAIN_S, Context
 from .going_back import take_acknowledgement
-from .journal import MadeVersion, RoundKey
 from .news import ClientFailed, MessageIgnored
 from .post import Received, metadata_now
+from .records import MadeVersion, RoundKey
 
 
 class NobodyValidates(ModelproofError):

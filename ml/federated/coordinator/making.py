@@ -25,8 +25,8 @@ from ml.training.round_metadata import RecordedUpdate, RoundMetadata
 from .bases import Base
 from .context import Context
 from .gathering import Admitted
-from .journal import MadeVersion, RoundKey
 from .post import metadata_now
+from .records import MadeVersion, RoundKey
 
 
 def make_version(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from .journal import RoundKey
+from .records import RoundKey
 
 
 def ranking(seed: int, key: RoundKey, active: Iterable[int]) -> list[int]:
