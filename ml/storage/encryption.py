@@ -199,6 +199,10 @@ class _Opening:
             plaintext = opened[: max(0, len(sealed) - TAG_BYTES)]
             if not self._opens(sealed, index, plaintext, is_last=is_last):
                 self._refuse(sealed, index, reader, is_last=is_last)
+            if self.size is not None and reader.taken > self.size:
+                raise ExtendedObject(self.name, self.size)
+            if self.size is not None and is_last and reader.taken < self.size:
+                raise TruncatedObject(self.name, self.size, reader.taken)
             yield plaintext
             if is_last:
                 return

@@ -24,7 +24,7 @@ from ml.chain.records import NO_DIGEST
 from ml.chain.registry import ModelRegistry
 from ml.errors import NotVerified
 from ml.storage.cid import Cid
-from ml.storage.encrypted import open_decrypted, put_encrypted, read_sidecar
+from ml.storage.encrypted import open_decrypted, put_encrypted
 from ml.storage.errors import NoKey, StorageError
 from ml.storage.hot_versions import HotVersions
 from ml.storage.keys import Key
@@ -181,16 +181,18 @@ class Archive:
         if cid is None or digest is None or has_digest(stored.metadata, digest):
             return
         store, sidecars = self.places.store, self.places.sidecars
-        if read_sidecar(sidecars, cid).stored.size > _MAX_METADATA_BYTES:
-            raise NotVerified(f"object {cid} is too large to be training metadata")
+        text = bytearray()
         with open_decrypted(store, sidecars, cid, self.keys) as pieces:
-            text = b"".join(map(bytes, pieces))
+            for piece in pieces:
+                text += piece
+                if len(text) > _MAX_METADATA_BYTES:
+                    raise NotVerified(f"object {cid} is too large to be training metadata")
         if hashlib.sha256(text).digest() != digest:
             raise NotVerified(
                 f"object {cid} is not the training metadata of v{record.version} of {model.name}:"
                 f" its SHA-256 is not {digest.hex()}"
             )
-        writing.write_bytes(stored.metadata, text)
+        writing.write_bytes(stored.metadata, bytes(text))
 
 
 @dataclass(frozen=True, slots=True)

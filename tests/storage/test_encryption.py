@@ -20,7 +20,7 @@ from ml.storage.encryption import (
     Encryption,
     decrypt,
 )
-from ml.storage.errors import DamagedHeader, TruncatedObject, WrongKey
+from ml.storage.errors import DamagedHeader, ExtendedObject, TruncatedObject, WrongKey
 
 from . import textbook_object
 
@@ -132,6 +132,18 @@ def test_header_that_is_none_is_refused_by_its_fault(
 def test_empty_file_is_no_object() -> None:
     with pytest.raises(TruncatedObject, match="cut short: 0 of 80 bytes are there"):
         decrypt([], bytes(32))
+
+
+def test_object_has_as_many_bytes_as_its_sidecar_says() -> None:
+    """Whoever has its key can write another size into a sidecar that is authentic."""
+    object_, key = encrypted(bytes(5 * SHORT))
+    assert sum(map(len, decrypt([object_], key, size=len(object_)))) == 5 * SHORT
+    passed: list[int] = []
+    with pytest.raises(ExtendedObject, match="it has more than its 300 bytes"):
+        passed.extend(map(len, decrypt([object_], key, size=300)))
+    assert sum(passed) < 300
+    with pytest.raises(TruncatedObject, match=f"{len(object_)} of {len(object_) + 1} bytes"):
+        list(decrypt([object_], key, size=len(object_) + 1))
 
 
 def test_header_asking_for_much_memory_gets_none() -> None:

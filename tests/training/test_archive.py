@@ -16,10 +16,11 @@ from ml.chain.records import Origin, Role
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session, connect
 from ml.errors import NotVerified
+from ml.storage.access import open_sidecar
 from ml.storage.delta_chains import delta_chain, described_by, needed_by
 from ml.storage.deltas import FORMAT
 from ml.storage.encrypted import put_encrypted, read_sidecar
-from ml.storage.errors import NoKey, UnknownObject
+from ml.storage.errors import ExtendedObject, NoKey, UnknownObject
 from ml.storage.hot_versions import HotVersions, UnusableCache
 from ml.storage.keys import MasterKey
 from ml.storage.model_files import ModelFiles
@@ -212,6 +213,25 @@ def test_other_metadata_than_the_registration_states_is_refused(
     metadata = record.metadata.replace(str(cid), str(other.stored.cid))
     with pytest.raises(NotVerified, match="is not the training metadata of v1 of false"):
         load(shelf, replace(record, metadata=metadata))
+
+
+def test_metadata_is_read_no_further_than_it_may_be_large(
+    shelf: Shelf, trained: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a sidecar, which who has the object's key can write, says of its size."""
+    _, record = registered(shelf, "large", trained)
+    cid, places = stated_metadata_object(record), shelf.archive.places
+    assert cid is not None
+    sidecar = read_sidecar(places.sidecars, cid)
+    opened = open_sidecar(sidecar, [KEY])
+    small = replace(sidecar, stored=replace(sidecar.stored, size=100))
+    places.sidecars.write(cid, small.with_recipients(sidecar.recipients, opened).to_json())
+    with pytest.raises(ExtendedObject, match="it has more than its 100 bytes"):
+        load(shelf, record)
+    places.sidecars.write(cid, sidecar.to_json())
+    monkeypatch.setattr("ml.training.archive._MAX_METADATA_BYTES", 100)
+    with pytest.raises(NotVerified, match="is too large to be training metadata"):
+        load(shelf, record)
 
 
 def test_metadata_that_is_lost_is_named(shelf: Shelf, trained: TrainedModel) -> None:
