@@ -17,31 +17,32 @@ def check_journal(entries: Sequence[Entry], chain: Chain) -> Iterator[Disagreeme
     Raises:
         NoAnswer: the node does not answer.
     """
-    _, found = chain.find(entries)
+    _, found = chain.find_all(entries)
     for entry in entries:
-        reason = _wrong(entry, found.get(entry.id))
-        if reason is not None:
-            what, why = reason
+        for what, why in _wrong(entry, found.get(entry.id, [])):
             label = f"entry {entry.id}, {entry.call.label}"
             yield Disagreement(Place.JOURNAL, what, label, why)
 
 
-def _wrong(entry: Entry, found: Inclusion | None) -> tuple[str, str] | None:
+def _wrong(entry: Entry, found: Sequence[Inclusion]) -> Iterator[tuple[str, str]]:
     """What is wrong with an entry, in kind and in words."""
+    if len(found) > 1:
+        yield "mined twice", f"the chain has {' and '.join(map(_told, found))}"
+    elif found and entry.inclusion is None:
+        why = f"the journal says {entry.state}, and the chain has {_told(found[0])}"
+        yield "mined and the journal does not know", f"{why}: `ape run outbox retry` finds it"
     said = entry.inclusion
-    if said is not None:
-        if found is None:
-            why = f"the chain does not have transaction {said.transaction} in block {said.block}"
-            return "said mined and is not", why
-        if found != said:
-            return "mined otherwise", f"the journal has {_told(said)}, the chain {_told(found)}"
-    elif found is not None:
-        why = f"the journal says {entry.state}, and the chain has {_told(found)}"
-        return "mined and the journal does not know", f"{why}: `ape run outbox retry` finds it"
-    if found is not None and found.succeeded != (entry.state in {State.MINED, State.FINAL}):
-        outcome = "succeeded" if found.succeeded else "failed"
-        return "mined otherwise", f"the journal says {entry.state}, and {_told(found)} {outcome}"
-    return None
+    if said is None:
+        return
+    if not found:
+        why = f"the chain does not have transaction {said.transaction} in block {said.block}"
+        yield "said mined and is not", why
+    elif said not in found:
+        why = f"the journal has {_told(said)}, the chain {_told(found[0])}"
+        yield "mined otherwise", why
+    elif said.succeeded != (entry.state in {State.MINED, State.FINAL}):
+        outcome = "succeeded" if said.succeeded else "failed"
+        yield "mined otherwise", f"the journal says {entry.state}, and {_told(said)} {outcome}"
 
 
 def _told(found: Inclusion) -> str:

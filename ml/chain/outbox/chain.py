@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -93,6 +94,13 @@ class Chain:
             gas_limit=_number(latest["gasLimit"]),
         )
 
+    def count(self, sender: str, depth: int = 0) -> int:
+        """A sender's transactions in blocks that have so many others on top of them."""
+        block = "latest"
+        if depth:
+            block = hex(max(0, _number(self._rpc.ask("eth_blockNumber")) - depth))
+        return _number(self._rpc.ask("eth_getTransactionCount", sender, block))
+
     def estimate(self, calls: Sequence[Call], gas_limit: int) -> list[int | Reverts]:
         """The gas to give to each call, or why it would revert.
 
@@ -152,7 +160,17 @@ class Chain:
         ]
 
     def find(self, entries: Sequence[Entry]) -> tuple[int, dict[int, Inclusion]]:
-        """The number of the latest block, and by entries' numbers which block each is in.
+        """The number of the latest block, and by entries' numbers which block each is in."""
+        head, found = self.find_all(entries)
+        # of several the one that is known, or the first: `ape run fsck` tells of the others
+        return head, {
+            entry.id: entry.inclusion if entry.inclusion in found[entry.id] else found[entry.id][0]
+            for entry in entries
+            if entry.id in found
+        }
+
+    def find_all(self, entries: Sequence[Entry]) -> tuple[int, dict[int, list[Inclusion]]]:
+        """The same with all blocks that attempts at an entry are in: one, unless all went wrong.
 
         A receipt counts only if the block that it names is the chain's own at that height and holds
         the transaction.
@@ -164,19 +182,18 @@ class Chain:
                 *(("eth_getTransactionReceipt", [hashed]) for _, hashed in asked),
             ]
         )
-        told: dict[int, Inclusion] = {}
+        told: list[tuple[int, Inclusion]] = []
         for (entry, hashed), receipt in zip(asked, receipts, strict=True):
             if isinstance(receipt, RpcError):
                 raise NoAnswer(f"the node does not say where {hashed} is: {receipt.message}")
             if receipt:
-                told[entry] = _inclusion(receipt, hashed)
-        blocks = self._transactions({one.block for one in told.values()})
-        found = {
-            entry: one
-            for entry, one in told.items()
-            if one.transaction in blocks.get((one.block, one.block_hash), ())
-        }
-        return _number(head), found
+                told.append((entry, _inclusion(receipt, hashed)))
+        blocks = self._transactions({one.block for _, one in told})
+        found = defaultdict[int, list[Inclusion]](list)
+        for entry, one in told:
+            if one.transaction in blocks.get((one.block, one.block_hash), ()):
+                found[entry].append(one)
+        return _number(head), dict(found)
 
     def still_holds(self, found: Iterable[Inclusion]) -> tuple[int, bool]:
         """The number of the latest block, and whether the chain has all blocks of transactions."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from ml.chain.outbox import fees
 from ml.chain.outbox.answers import Answer
 from ml.chain.outbox.chain import Reverts, Standing
-from ml.chain.outbox.entry import Call, Entry, State
+from ml.chain.outbox.entry import OPEN, Call, Entry, State
 from ml.chain.outbox.fees import TooDear
 from ml.chain.outbox.journal import Journal, Prepared
-from ml.chain.outbox.keeping import Keeper
+from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.outbox.locks import Locks
 from ml.chain.outbox.watching import Signer, Watch, not_sent
 from ml.errors import ModelproofError
@@ -165,16 +165,15 @@ class SenderQueue:
             ModelproofError: it may still be mined, or is.
         """
         with self._locks.hold(self.sender):
-            entry, standing = self._still_open(entry)
-            if entry.nonce < standing.mined:
+            if self._is_overtaken(entry):
                 return self._journal.give_up(entry, State.DROPPED, "its nonce was used up")
             if anyway:
                 why = "dropped, although it may still be mined"
                 return self._journal.give_up(entry, State.DROPPED, why)
             raise ModelproofError(
-                f"entry {entry.id} may still be mined: its nonce, {entry.nonce}, is not used, and a"
-                " node may have it. --cancel uses the nonce for a transaction that does nothing;"
-                " --anyway only forgets the entry."
+                f"entry {entry.id} may still be mined: its nonce, {entry.nonce}, is not used in a"
+                " confirmed block, and a node may have it. --cancel uses the nonce for a"
+                " transaction that does nothing; --anyway only forgets the entry."
             )
 
     def cancel(self, entry: Entry) -> Entry:
@@ -188,21 +187,31 @@ class SenderQueue:
             TooDear, NotMined, NotSent, NoAnswer: see there.
         """
         with self._locks.hold(self.sender):
-            entry, standing = self._still_open(entry)
-            if entry.nonce >= standing.mined:
-                instead = self._watch.replace_by_nothing(entry, standing)
-            else:
+            if self._is_overtaken(entry):
                 return self._journal.give_up(entry, State.DROPPED, "its nonce was used up")
+            standing = self._watch.standing()
+            gave_way = entry.id in replaced(self._journal.entries(self.sender, OPEN))
+            if gave_way or entry.nonce < standing.mined:
+                raise ModelproofError(
+                    f"another transaction has got the nonce of entry {entry.id}, {entry.nonce}, and"
+                    " is not confirmed: drop the entry once that is."
+                )
+            instead = self._watch.replace_by_nothing(entry, standing)
         self.wait([instead])
         self._keeper.look_for([entry])
         return self._journal.entry(entry.id)
 
-    def _still_open(self, entry: Entry) -> tuple[Entry, Standing]:
-        self._keeper.look_for([entry])
+    def _is_overtaken(self, entry: Entry) -> bool:
+        """As `Watch.is_overtaken`, of an entry that is in no block.
+
+        Raises:
+            ModelproofError: it is in one, or was given up.
+        """
+        is_overtaken = self._watch.is_overtaken(self._journal.entry(entry.id))
         entry = self._journal.entry(entry.id)
         if not entry.is_open:
             raise ModelproofError(f"entry {entry.id} is {entry.state}: there is nothing to drop.")
-        return entry, self._watch.standing()
+        return is_overtaken
 
     # New entries
 

@@ -116,10 +116,10 @@ class Watch:
             return True
         standing = self.standing()
         overtaken = [one for one in waiting if one.nonce < standing.mined]
-        if overtaken:
-            return self._sign_again(overtaken)
+        if overtaken and self._sign_again(overtaken):
+            return False
         instead = replaced(waiting)
-        waiting = [one for one in waiting if one.id not in instead]
+        waiting = [one for one in waiting if one.nonce >= standing.mined and one.id not in instead]
         known = self._keeper.patiently(lambda: self._chain.knows(waiting))
         pairs = list(zip(waiting, known, strict=True))
         self._journal.mark_sent(
@@ -148,14 +148,30 @@ class Watch:
             held.append(one)
         return held
 
+    def is_overtaken(self, entry: Entry) -> bool:
+        """Whether a confirmed transaction that is none of the entry's own has its nonce.
+
+        What became of the entry is noted. Until then it may still be mined, after a reorganisation.
+        """
+        depth = self._settings.confirmations
+        used = self._keeper.patiently(lambda: self._chain.count(self.sender, depth))
+        (is_known,) = self._keeper.patiently(lambda: self._chain.knows([entry]))
+        # last: it may have come into a block just now, or one that was given up
+        self._keeper.look_for([entry, *self._given_up(entry.nonce)])
+        return entry.nonce < used and not is_known and self._journal.entry(entry.id).is_open
+
     def _sign_again(self, overtaken: Iterable[Entry]) -> bool:
-        """Give new nonces to entries whose own were used up by transactions that are not theirs."""
+        """Give new nonces to entries whose own were used up by transactions that are not theirs.
+
+        Returns:
+            whether anything is otherwise than before
+        """
+        changed = False
         for entry in overtaken:
-            # it may have come into a block just now, or one that was given up
-            self._keeper.look_for([entry, *self._given_up(entry.nonce)])
-            entry = self._journal.entry(entry.id)  # noqa: PLW2901
-            if not entry.is_open:
+            if not self.is_overtaken(entry):
+                changed |= not self._journal.entry(entry.id).is_open
                 continue
+            changed = True
             if entry.call.label in _NOTHINGS:
                 self._journal.give_up(entry, State.DROPPED, "its nonce was used up")
                 continue
@@ -169,7 +185,7 @@ class Watch:
             now = fees.offer(standing.market, self._settings.fee_cap)
             attempt = self._sign(entry.call, self.next_nonce(standing), last.gas, now)
             self.deliver([self._journal.add_attempt(entry, attempt)])
-        return False
+        return changed
 
     def _given_up(self, nonce: int) -> list[Entry]:
         given_up = self._journal.entries(self.sender, (State.REFUSED, State.DROPPED))

@@ -13,9 +13,11 @@ from ml.chain.anvil import AnvilNode
 from ml.chain.commitment import details_fields, details_hash
 from ml.chain.outbox.chain import Chain, Reverts
 from ml.chain.outbox.entry import Call, Entry, State
+from ml.chain.outbox.fees import Fees
 from ml.chain.outbox.locks import StillHeld
 from ml.chain.outbox.opening import Outbox
 from ml.chain.outbox.queue import Order
+from ml.chain.outbox.signing import sign
 from ml.chain.refusals import refusal, reverted_with
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
@@ -189,6 +191,26 @@ def test_refusal_in_a_block_that_is_gone_is_undone_and_the_entry_sent_again(
     (again,) = outbox.queue(cast.validator).wait([validated])
     assert (again.state, again.latest) == (State.MINED, refused.latest)
     assert story.state.current == 1
+
+
+def test_attempt_that_was_mined_is_sent_again_rather_than_a_later_one(
+    connected: Session, open_outbox: Any, append: Any, sender: Any, node: AnvilNode
+) -> None:
+    outbox = open_outbox()
+    queue = outbox.queue(sender)
+    node.rpc("evm_setAutomine", False)
+    (entry,) = queue.put([append(7_003)])
+    last = entry.latest
+    dearer = Fees(2 * last.max_fee, 2 * last.priority_fee)
+    later = sign(connected.provider, sender, entry.call, entry.nonce, last.gas, dearer)
+    outbox.journal.add_attempt(entry, later)  # and its process was killed before it sent it
+    node.rpc("anvil_mine", "0x1")
+    queue.wait([entry])
+    node.rpc("anvil_reorg", 1, [])
+    outbox.keeper.restore()
+    node.rpc("anvil_mine", "0x1")
+    (again,) = queue.wait([entry])
+    assert (again.state, again.mined) == (State.MINED, entry.latest)
 
 
 def test_one_at_a_time_sends_again_what_was_removed(removed: Removed, open_outbox: Any) -> None:
