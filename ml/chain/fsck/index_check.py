@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, select
 from ml.chain.fsck.disagreement import Disagreement, Place
 from ml.chain.index import tables
 from ml.chain.index.event_index import EventIndex
+from ml.chain.index.following import tip_of
 from ml.errors import ModelproofError, NotVerified
 
 _MOST_READINGS: Final = 5
@@ -33,20 +34,28 @@ def check_index(index: EventIndex) -> list[Disagreement]:
         with closing(index.beside()) as fresh:
             for _ in range(_MOST_READINGS):
                 if index.update().tip == fresh.update().tip:
-                    return list(_differences(index, fresh))
+                    found = _differences(index, fresh)
+                    if found is not None:
+                        return found
     except NotVerified as error:
         reason = str(error).rstrip(".")
         return [Disagreement(Place.INDEX, "cannot follow the chain", str(index), reason)]
     raise ModelproofError("the chain changes faster than it can be compared with: try again.")
 
 
-def _differences(index: EventIndex, fresh: EventIndex) -> Iterator[Disagreement]:
+def _differences(index: EventIndex, fresh: EventIndex) -> list[Disagreement] | None:
+    """The rows that differ; None if somebody changed the index since both were of one block."""
     with index.database.reading() as ours, fresh.database.reading() as theirs:
+        if tip_of(ours) != tip_of(theirs):
+            return None
         if tables.content_digest(ours) == tables.content_digest(theirs):
-            return
-        for table in tables.metadata.sorted_tables:
-            if table is not tables.state:
-                yield from _rows_that_differ(table, ours, theirs)
+            return []
+        return [
+            one
+            for table in tables.metadata.sorted_tables
+            if table is not tables.state
+            for one in _rows_that_differ(table, ours, theirs)
+        ]
 
 
 def _rows_that_differ(table: Table, ours: Connection, theirs: Connection) -> Iterator[Disagreement]:

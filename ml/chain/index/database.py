@@ -20,8 +20,10 @@ from sqlalchemy import (
     Connection,
     Engine,
     create_engine,
+    delete,
     event,
     insert,
+    inspect,
     make_url,
     select,
     text,
@@ -128,6 +130,7 @@ class Database:
             IndexUnusable: the database cannot be read.
         """
         with self._plainly(), self._sharing, self._engine.begin() as connection:
+            self._keep_tables(connection)
             yield connection
 
     @contextmanager
@@ -142,12 +145,15 @@ class Database:
             yield connection
 
     def remake(self) -> None:
-        """Empty it, even if it cannot be read.
+        """Empty it, even if it cannot be read; who reads it meanwhile sees all of it, or nothing.
 
         Raises:
             IndexUnusable: the database cannot be written.
         """
         with self._plainly():
+            if not self._is_sqlite and self._is_made(whole=True):
+                self._empty()
+                return
             try:
                 self._make(anew=True)
             except DBAPIError as error:
@@ -193,6 +199,8 @@ class Database:
             if not self._is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MAKING})"))
                 connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.chain.label}"))
+                if inspect(connection).has_table(tables.state.name, self.chain.label):
+                    self._keep_tables(connection, "ACCESS EXCLUSIVE")  # nobody is in any then
             if anew:
                 tables.metadata.drop_all(connection)
             tables.metadata.create_all(connection)
@@ -202,9 +210,31 @@ class Database:
                 named = {"chain_id": self.chain.chain_id, "genesis": self.chain.genesis}
                 connection.execute(insert(tables.state).values(format=tables.FORMAT, **named))
 
-    def _is_made(self) -> bool:
+    def _empty(self) -> None:
+        """Delete all rows, in one step: tables that were dropped would be missed by readers."""
+        with self.writing() as connection:
+            for table in tables.metadata.sorted_tables:
+                if table is not tables.state:
+                    connection.execute(delete(table))
+
+    def _keep_tables(self, connection: Connection, mode: str = "ACCESS SHARE") -> None:
+        """Let nobody drop the tables in PostgreSQL before the transaction ends.
+
+        Who is about to drop them takes the same lock first, and nobody else's can come in between.
+        Unlike a query, this waits before the transaction's view of the rows is fixed.
+        """
+        if not self._is_sqlite:
+            connection.execute(
+                text(f"LOCK TABLE {self.chain.label}.{tables.state.name} IN {mode} MODE")
+            )
+
+    def _is_made(self, *, whole: bool = False) -> bool:
+        """Whether the tables are there; where ``whole``, all of them with all of their columns."""
         try:
             with self._sharing, self._engine.begin() as connection:
+                self._keep_tables(connection)
+                for table in tables.metadata.sorted_tables if whole else ():
+                    connection.execute(select(table).limit(0))
                 return self._format(connection) == tables.FORMAT
         except DBAPIError:  # there are no tables yet; if it is anything else, making them tells
             return False

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from ml.chain import logs
 from ml.chain.contract import DeployedContract
 from ml.chain.index import queries, tables
 from ml.chain.index.blocks import BlockSource, Header
 from ml.chain.index.database import IN_MEMORY, ChainName, Database, place_for
-from ml.chain.index.following import Follower, Progress, tip_of
+from ml.chain.index.following import MOST_READINGS, Follower, Progress, tip_of
 from ml.chain.index.queries import Ancestor, Search
 from ml.chain.index.rows import Followed, events_of
 from ml.chain.logs import Event, Topics
@@ -18,6 +21,8 @@ from ml.chain.outbox.rpc import Rpc
 from ml.chain.outbox.settings import finality_depth
 from ml.chain.session import Session
 from ml.errors import ModelproofError
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class EventIndex:
         self._source = source
         self._follower = Follower(database, source, contracts, finality)
         self._finality = finality
+        self._reached: Header | None = None
+        """How far it was brought up to date here."""
 
     def __str__(self) -> str:
         """Return where it is."""
@@ -86,7 +93,9 @@ class EventIndex:
             IndexUnusable: the database cannot be read or written.
             ModelproofError: the chain changes faster than it can be read, or the node refuses.
         """
-        return self._follower.update()
+        progress = self._follower.update()
+        self._reached = progress.tip
+        return progress
 
     def rebuild(self) -> Progress:
         """Forget everything and read it from the chain again.
@@ -115,9 +124,8 @@ class EventIndex:
         Raises:
             NotVerified: what is in the index cannot be.
         """
-        with self.database.reading() as connection:
-            rows = queries.matching(connection, bytes.fromhex(address[2:]), topics)
-            tip = _there(tip_of(connection))
+        contract = bytes.fromhex(address[2:])
+        rows, tip = self._read(lambda connection: queries.matching(connection, contract, topics))
         return events_of(rows, self.contracts), tip
 
     def find(self, search: Search, limit: int | None = None) -> tuple[list[Found], Header]:
@@ -126,9 +134,7 @@ class EventIndex:
         Raises:
             NotVerified: what is in the index cannot be.
         """
-        with self.database.reading() as connection:
-            rows = queries.found(connection, search, limit)
-            tip = _there(tip_of(connection))
+        rows, tip = self._read(lambda connection: queries.found(connection, search, limit))
         events = events_of(rows, self.contracts)
         return [
             Found(event, self.contracts[row.contract].text, row.time)
@@ -144,22 +150,42 @@ class EventIndex:
         Raises:
             ModelproofError: there is no such version in the index.
         """
-        with self.database.reading() as connection:
-            contract = bytes.fromhex(address[2:])
-            return queries.lineage(connection, contract, model, version), _there(tip_of(connection))
+        contract = bytes.fromhex(address[2:])
+        return self._read(lambda reader: queries.lineage(reader, contract, model, version))
 
     def status(self) -> IndexStatus:
         """What is in it."""
-        with self.database.reading() as connection:
-            tip = _there(tip_of(connection))
-            counted = queries.counts(connection, self.contracts)
-            digest = tables.content_digest(connection)
+        (counted, digest), tip = self._read(
+            lambda connection: (
+                queries.counts(connection, self.contracts),
+                tables.content_digest(connection),
+            )
+        )
         return IndexStatus(
             place=str(self.database),
             tip=tip,
             final=max(tip.number - self._finality, 0),
             events=[(self.contracts[address], count) for address, count in counted.items()],
             digest=digest,
+        )
+
+    def _read(self, query: Callable[[Connection], Result]) -> tuple[Result, Header]:
+        """Read at one moment, and no earlier block than the index was brought up to here.
+
+        Others may have made it anew since, or gone back to another branch.
+
+        Raises:
+            ModelproofError: it is empty, or others take it back faster than it can be read.
+        """
+        for _ in range(MOST_READINGS):
+            with self.database.reading() as connection:
+                tip = tip_of(connection)
+                if self._reached is None or (tip and tip.number >= self._reached.number):
+                    return query(connection), _there(tip)
+            self.update()
+        raise ModelproofError(
+            f"the index was taken back {MOST_READINGS} times while it was read: find out what makes"
+            " it anew, and try again."
         )
 
     def topics_of(self, names: Sequence[str]) -> tuple[bytes, ...]:

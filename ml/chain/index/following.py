@@ -24,7 +24,8 @@ from ml.chain.index.rows import Followed, Rows, rows_of
 from ml.chain.outbox.settings import FINAL_DEPTH
 from ml.errors import ModelproofError, NotVerified
 
-_MOST_READINGS: Final = 5
+MOST_READINGS: Final = 5
+"""Of what changes all the while."""
 _FIRST_SPAN: Final = 100
 _MANY_EVENTS: Final = 5_000
 """In one portion: the next one is made smaller."""
@@ -81,7 +82,7 @@ class Follower:
         """
         taken_back = attempts = 0
         before: Header | None = None
-        while attempts < _MOST_READINGS:
+        while attempts < MOST_READINGS:
             tip = self._agree_on_contracts()
             attempts = attempts + 1 if tip == before else 1  # others may get on with it meanwhile
             before = tip
@@ -97,7 +98,7 @@ class Follower:
                 continue
             return Progress(head, blocks, taken_back)
         raise ModelproofError(
-            f"the chain, or its index, changed {_MOST_READINGS} times while it was read: try again,"
+            f"the chain, or its index, changed {MOST_READINGS} times while it was read: try again,"
             " or ask another node."
         )
 
@@ -220,20 +221,21 @@ class Follower:
     def _complete(self, tip: Header) -> None:
         """Have the header of each of the last blocks: a shorter chain goes back to older ones."""
         lowest = max(self._start, tip.number - self._finality + 1)
-        blocks = tables.blocks.c
+        wanted = range(lowest, tip.number + 1)
         with self._database.reading() as connection:
-            stored = connection.execute(select(tables.blocks).where(blocks.number >= lowest))
-            have = [Header(*row) for row in stored]
-        missing = sorted({*range(lowest, tip.number + 1)} - {block.number for block in have})
-        if not missing:
+            have = _from(connection, lowest)
+        if have.keys() >= {*wanted}:
             return
-        found = self._linked(missing)
-        whole = sorted([*have, *found], key=lambda block: block.number)
-        _check_links(whole)
+        found = {block.number: block for block in self._linked(sorted({*wanted} - have.keys()))}
         with self._database.writing() as connection:
-            if tip_of(connection) != tip:
+            have = _from(
+                connection, lowest
+            )  # others may have completed it, or gone back, meanwhile
+            missing = {*wanted} - have.keys()
+            if tip_of(connection) != tip or missing - found.keys():
                 raise Moved
-            _insert(connection, tables.blocks, [_values(block) for block in found])
+            _check_links([(have.get(number) or found[number]) for number in wanted])
+            _insert(connection, tables.blocks, [_values(found[n]) for n in sorted(missing)])
 
 
 def _check_links(headers: Sequence[Header]) -> None:
@@ -272,6 +274,13 @@ def _stored(connection: Connection, highest: int | None, limit: int = 100) -> li
     if highest is not None:
         query = query.where(blocks.c.number <= highest)
     return [Header(*row) for row in connection.execute(query)]
+
+
+def _from(connection: Connection, lowest: int) -> dict[int, Header]:
+    """The blocks that are indexed from one of a number on, by their numbers."""
+    blocks = tables.blocks
+    rows = connection.execute(select(blocks).where(blocks.c.number >= lowest))
+    return {header.number: header for header in (Header(*row) for row in rows)}
 
 
 def _listed(connection: Connection) -> dict[bytes, tuple[str, int]]:

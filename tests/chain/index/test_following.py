@@ -34,6 +34,7 @@ from tests.contracts.story import Cast, Story
 
 from .branches import Branches, own_connection
 from .conftest import MakeIndex
+from .processes import in_child, kill_at, status_of
 
 DEPTHS = range(1, 31)
 SOMETIMES = (1, 2, 3, 5, 8, 13, 21, 30)
@@ -212,36 +213,6 @@ def test_whatever_happens_in_between_the_index_ends_as_a_new_one(
 
 
 # --- Several processes, and killed ones -----------------------------------------------------------
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Do something in a process of its own; returns its number."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
-
-
-def status_of(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def kill_at(step: int) -> Callable[..., None]:
-    """Ends this process without a word at the n-th call."""
-    left = [step]
-
-    def count(*happening: object) -> None:
-        reads = any(str(part).startswith(("SELECT", "PRAGMA")) for part in happening)
-        left[0] -= not reads
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return count
 
 
 class Counted(Rpc):
