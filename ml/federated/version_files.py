@@ -70,17 +70,22 @@ class Loaded:
 
 
 def first_weights(run: RunConfiguration) -> dict[str, NDArray[np.float32]]:
-    """The seeded weights that a training starts from: its version 0, equal for all who take part.
+    """The seeded weights that a training starts from: its version 0; errors as `seeded_weights`."""
+    return seeded_weights(run.architecture, run.seed)
+
+
+def seeded_weights(architecture: Architecture, seed: int) -> dict[str, NDArray[np.float32]]:
+    """The weights that a seed gives an architecture, equal for all who take part.
 
     Raises:
-        ModelproofError: the run's architecture is no torch network.
+        ModelproofError: the architecture is no torch network.
     """
     from ml.training.loop import derive_seed
     from ml.training.networks import build_network
     from ml.training.torch_model import TorchClassifier
 
-    network = build_network(run.architecture, derive_seed(run.seed, "initial weights"))
-    tensors = TorchClassifier(network, run.architecture).state_dict()
+    network = build_network(architecture, derive_seed(seed, "initial weights"))
+    tensors = TorchClassifier(network, architecture).state_dict()
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 

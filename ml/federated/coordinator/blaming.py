@@ -9,13 +9,14 @@ from ml.errors import ModelproofError
 from ml.federated.aggregation import FedAvg, Rule, Weights
 from ml.federated.diagnosis import Diagnosis, diagnose
 from ml.federated.robust import AnyRule, Krum, NormClipped, TrimmedMean
+from ml.federated.sampling import RoundKey
 from ml.training import canonical
 from ml.training.classifiers import evaluate
 
 from .context import Context
 from .gathering import read_taken
 from .news import ClientExcluded, RoundDiagnosed
-from .records import MadeVersion, RoundKey
+from .records import MadeVersion
 
 
 def look_into_failure(context: Context, model: Model) -> None:

@@ -13,6 +13,7 @@ from ml.chain.records import Model
 from ml.chain.refusals import ContractRefused
 from ml.chain.types import ModelKind
 from ml.errors import ModelproofError
+from ml.federated.sampling import RoundKey
 
 from .blaming import look_into_failure
 from .context import Context
@@ -21,7 +22,7 @@ from .going_back import come_back
 from .judging import Judged, have_judged, recorded
 from .making import make_version, register_version
 from .news import RoundGivenUp, RoundOver, VersionRegistered
-from .records import MadeVersion, RoundKey
+from .records import MadeVersion
 
 _MOST_ATTEMPTS: Final = 3
 """To register what was made of a round; between two, somebody excluded a client."""

@@ -9,23 +9,23 @@ from typing import Final
 from ml.chain.records import Model
 from ml.chain.signed_files import UpdateFile, parse_update
 from ml.errors import ModelproofError, NotVerified
-from ml.federated import admission, updates
+from ml.federated import admission, sampling, updates
 from ml.federated.admission import Participant, Refusal, Round, UpdateRefused
 from ml.federated.aggregation import ClientUpdate
 from ml.federated.replies import FailureReply, UpdateReply
+from ml.federated.sampling import RoundKey
 from ml.federated.tasks import TrainPayload, TrainTask, task_id
 from ml.storage.cid import Cid
 from ml.storage.errors import MissingRecipient, NoKey, UnknownObject, WrongKey
 from ml.storage.keys import PublicKey
 from ml.storage.sidecar import Sidecar
 
-from . import sampling
 from .bases import Base
 from .context import LOOK_AGAIN_S, Context
 from .going_back import take_acknowledgement
 from .news import ClientFailed, MessageIgnored, RoundBegan, UpdateCame, UpdateTurnedDown
 from .post import Received, metadata_now
-from .records import RoundKey, TakenUpdate
+from .records import TakenUpdate
 
 
 class TooFewClients(ModelproofError):

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ml.errors import ModelproofError
+from ml.federated.sampling import RoundKey
 from ml.federated.tasks import FinalModelInfo
 from ml.training import canonical
 
 from .news import RoundOver
-from .records import BegunRound, MadeVersion, RoundKey, TakenUpdate
+from .records import BegunRound, MadeVersion, TakenUpdate
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS run (digest BLOB PRIMARY KEY, cid TEXT, final TEXT);

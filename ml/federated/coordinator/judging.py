@@ -13,6 +13,7 @@ from ml.chain.signed_files import EvaluationFile, parse_evaluation
 from ml.chain.types import Status, Verdict
 from ml.errors import ModelproofError
 from ml.federated.replies import EvaluationReply, FailureReply
+from ml.federated.sampling import RoundKey
 from ml.federated.tasks import DecisionTask, ValidatePayload, ValidateTask, task_id
 from ml.storage.cid import Cid
 from ml.storage.keys import PublicKey
@@ -21,7 +22,7 @@ from .context import LOOK_AGAIN_S, Context
 from .going_back import take_acknowledgement
 from .news import ClientFailed, MessageIgnored
 from .post import Received, metadata_now
-from .records import MadeVersion, RoundKey
+from .records import MadeVersion
 
 
 class NobodyValidates(ModelproofError):

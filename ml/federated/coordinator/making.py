@@ -8,6 +8,7 @@ from typing import Any
 from ml.chain.records import Details, Model, Receipt
 from ml.federated import update_tree, version_files
 from ml.federated.aggregation import aggregate
+from ml.federated.sampling import RoundKey
 from ml.federated.tasks import (
     AggregatePayload,
     AggregateTask,
@@ -26,7 +27,7 @@ from .bases import Base
 from .context import Context
 from .gathering import Admitted
 from .post import metadata_now
-from .records import MadeVersion, RoundKey
+from .records import MadeVersion
 
 
 def make_version(

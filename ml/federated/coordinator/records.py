@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ml.federated.sampling import RoundKey
 from ml.training.canonical import Digest
-
-
-@dataclass(frozen=True, slots=True)
-class RoundKey:
-    """A round: within an epoch, an iteration is made once."""
-
-    epoch: int
-    iteration: int
-
-    @property
-    def values(self) -> tuple[int, int]:
-        """As the tables have them."""
-        return self.epoch, self.iteration
 
 
 @dataclass(frozen=True, slots=True)

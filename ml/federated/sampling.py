@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from .records import RoundKey
+
+@dataclass(frozen=True, slots=True)
+class RoundKey:
+    """A round: within an epoch, an iteration is made once."""
+
+    epoch: int
+    iteration: int
+
+    @property
+    def values(self) -> tuple[int, int]:
+        """As the tables have them."""
+        return self.epoch, self.iteration
 
 
 def ranking(seed: int, key: RoundKey, active: Iterable[int]) -> list[int]:
