@@ -57,6 +57,8 @@ class Transport(Protocol):
         A connection that is lost is made again. Between two calls with the same queues, no message
         of them is held back but at most one that comes first next time.
 
+        As long as a message that came is neither acknowledged nor put back, no other comes.
+
         Returns:
             None if none came in time.
 

@@ -1,0 +1,70 @@
+"""Where messages go: `memory://`, or a broker by AMQP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from . import TransportError
+
+AMQP_PORT = 5672
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker, and who we are there; printed without the password."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    virtual_host: str
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"the broker at {host}:{self.port}"
+
+
+def parse(url: str) -> Broker | None:
+    """Read the address of a broker; None for `memory://`.
+
+    As RabbitMQ's URI specification has it: parts are percent-encoded; without a path, the virtual
+    host is "/"; without a user, it is "guest" with the password "guest".
+
+    Raises:
+        TransportError: it is anything else. What could be a password is not in the text.
+    """
+    if url == "memory://":
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _unusable("its host or port is none") from None
+    if parts.scheme != "amqp":
+        raise _unusable("it begins with neither memory:// nor amqp://")
+    if not parts.hostname:
+        raise _unusable("it names no host")
+    if parts.query or parts.fragment:
+        raise _unusable("there is a ? or # in it, which a password has as %3F or %23")
+    return Broker(
+        host=parts.hostname,
+        port=AMQP_PORT if port is None else port,
+        user=unquote(parts.username or "guest"),
+        password=unquote(parts.password or "guest"),
+        virtual_host=_virtual_host(parts),
+    )
+
+
+def _virtual_host(parts: SplitResult) -> str:
+    name = parts.path[1:]
+    if "/" in name:
+        raise _unusable("there is more than one / behind the host, which a name has as %2F")
+    return unquote(name) or "/"
+
+
+def _unusable(why: str) -> TransportError:
+    return TransportError(
+        f"the broker's address cannot be used: {why}; it is memory://, or"
+        " amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST"
+    )

@@ -1,0 +1,1 @@
+"""What ml.federated.transport promises: no message lost, whoever dies or restarts."""
