@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from ml.artifact import read_manifest
+from ml.artifact import Manifest
 from ml.errors import NotVerified
 
 from .model_files import (
@@ -16,7 +16,7 @@ from .model_files import (
     copy_verified,
     copy_with_digest,
     has_digest,
-    has_identity,
+    manifest_of,
 )
 
 
@@ -74,26 +74,24 @@ def _copy(
 ) -> CopiedVersion:
     number, weights = version.number, version.weights
     for there in target.find_all(weights, number):
-        if target.is_own(there, model, number, weights) and _is_right(there, version):
+        if not target.is_own(there, model, number, weights) or not _has_metadata(there, version):
+            continue
+        if manifest := manifest_of(there.artifact, weights):
             if target.manifest(weights) is None:
-                target.keep_manifest(there, read_manifest(there.artifact))
+                target.keep_manifest(there, manifest)
             return CopiedVersion(number, Outcome.PRESENT, there.artifact)
     faulty = None
     for found in source.find_all(weights, number):
         wanted = target.place(model, number, weights, found.artifact.suffix)
-        fault = _copy_files(found, wanted, version)
-        if fault is None:
-            target.keep_manifest(wanted, read_manifest(wanted.artifact))
+        copied = _copy_files(found, wanted, version)
+        if isinstance(copied, Manifest):
+            target.keep_manifest(wanted, copied)
             return CopiedVersion(number, Outcome.COPIED, wanted.artifact)
         # another version with the same weights has metadata of its own: that is no damage
         if source.is_own(found, model, number, weights):
-            faulty = fault
+            faulty = copied
     outcome = Outcome.DAMAGED if faulty and faulty.exists() else Outcome.MISSING
     return CopiedVersion(number, outcome, faulty)
-
-
-def _is_right(stored: StoredVersion, version: RecordedVersion) -> bool:
-    return _has_metadata(stored, version) and has_identity(stored.artifact, version.weights)
 
 
 def _has_metadata(stored: StoredVersion, version: RecordedVersion) -> bool:
@@ -104,12 +102,16 @@ def _has_metadata(stored: StoredVersion, version: RecordedVersion) -> bool:
 
 def _copy_files(
     found: StoredVersion, wanted: StoredVersion, version: RecordedVersion
-) -> Path | None:
-    """Copy an artifact and its metadata, and return the file that is not right, if one is not."""
+) -> Manifest | Path:
+    """Copy an artifact and its metadata.
+
+    Returns:
+        the artifact's manifest, or the file that is not right
+    """
     if not _has_metadata(found, version):
         return found.metadata
     try:
-        copy_verified(found.artifact, wanted.artifact, version.weights)
+        manifest = copy_verified(found.artifact, wanted.artifact, version.weights)
     except NotVerified:
         return found.artifact
     if version.metadata_digest is not None:
@@ -117,4 +119,4 @@ def _copy_files(
             copy_with_digest(found.metadata, wanted.metadata, version.metadata_digest)
         except NotVerified:  # it changed since it was read
             return found.metadata
-    return None
+    return manifest

@@ -17,12 +17,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from ml.artifact import Manifest, read_manifest
-from ml.artifact.digests import DigestAlgorithm
 from ml.artifact.errors import quoted_path
-from ml.errors import ModelproofError
 
 from .errors import StorageError
+from .model_files import manifest_of
 
 _VERSION: Final = re.compile(r"[0-9a-f]{64}(\..*)?")
 """The name of a version's file; that of one in the making begins with a dot."""
@@ -141,15 +139,3 @@ class HotVersions:
             for path in self.root.glob(f"{prefix}*")
             if path.name.startswith(prefix) and _VERSION.fullmatch(path.name[len(prefix) :])
         ]
-
-
-def manifest_of(path: Path, weights: bytes) -> Manifest | None:
-    """The manifest of a file that has this identity, however its tensors are digested in it."""
-    for algorithm in DigestAlgorithm:
-        try:
-            manifest = read_manifest(path, algorithm)
-        except ModelproofError:  # a damaged file may not even parse
-            return None
-        if manifest.weights == weights:
-            return manifest
-    return None

@@ -19,6 +19,7 @@ from typing import Final
 
 from ml import files
 from ml.artifact import Manifest, read_manifest
+from ml.artifact.digests import DigestAlgorithm
 from ml.artifact.folder_archive import SUFFIX as ARCHIVE_SUFFIX
 from ml.artifact.folder_archive import pack
 from ml.errors import ModelproofError, NotVerified
@@ -110,8 +111,11 @@ class ModelFiles:
         return sorted(self.root.glob(f"*/v*-{_short(weights)}.*"))
 
 
-def copy_verified(source: Path, target: Path, weights: bytes) -> None:
+def copy_verified(source: Path, target: Path, weights: bytes) -> Manifest:
     """Copy a file, or pack a folder, and check the copy before it takes its name.
+
+    Returns:
+        the copy's manifest
 
     Raises:
         NotVerified: the copy does not have these weights; ``target`` is left as it was.
@@ -121,16 +125,27 @@ def copy_verified(source: Path, target: Path, weights: bytes) -> None:
             pack(source, temporary)
         else:
             shutil.copyfile(source, temporary)
-        if not has_identity(temporary, weights):
+        manifest = manifest_of(temporary, weights)
+        if manifest is None:
             raise NotVerified(f"{source} does not have the weights that it is kept as")
+    return manifest
+
+
+def manifest_of(path: Path, weights: bytes) -> Manifest | None:
+    """The manifest of a file that has this identity, however its tensors are digested in it."""
+    for algorithm in DigestAlgorithm:
+        try:
+            manifest = read_manifest(path, algorithm)
+        except ModelproofError:  # a damaged file may not even parse
+            return None
+        if manifest.weights == weights:
+            return manifest
+    return None
 
 
 def has_identity(path: Path, weights: bytes) -> bool:
     """Whether a file has these weights; one that cannot be read has not."""
-    try:
-        return read_manifest(path).weights == weights
-    except ModelproofError:  # a damaged file may not even parse
-        return False
+    return manifest_of(path, weights) is not None
 
 
 def copy_with_digest(source: Path, target: Path, sha256: bytes) -> None:

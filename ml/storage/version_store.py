@@ -35,8 +35,9 @@ from .deltas import (
 from .encrypted import open_decrypted, put_encrypted, put_encrypted_if_shorter
 from .errors import StorageError, UnknownObject
 from .file_formats import format_name, suffix_of
-from .hot_versions import MODE, HotVersions, manifest_of
+from .hot_versions import MODE, HotVersions
 from .keys import Key, Recipient
+from .model_files import manifest_of
 from .pieces import Piece
 from .recorded import Locate, RecordedObject, sidecar_of
 from .sidecar import Payload, Sidecar

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from ml import files as writing
-from ml.artifact import read_manifest
 from ml.chain import history, models
 from ml.chain.events import Registered
 from ml.chain.history import HistoryRow
@@ -28,7 +27,13 @@ from ml.storage.encrypted import open_decrypted, put_encrypted
 from ml.storage.errors import NoKey, StorageError
 from ml.storage.hot_versions import HotVersions
 from ml.storage.keys import Key
-from ml.storage.model_files import ModelFiles, StoredVersion, has_digest, has_identity
+from ml.storage.model_files import (
+    ModelFiles,
+    StoredVersion,
+    has_digest,
+    has_identity,
+    manifest_of,
+)
 from ml.storage.places import Places
 from ml.storage.recorded import RecordedObject
 from ml.storage.sidecar import Payload, Sidecar
@@ -137,7 +142,9 @@ class Archive:
         stored = next(here, None)
         if stored is None:
             with self._stored(registry, model, record).opened(weights) as found:
-                stored = files.keep(model.name, number, found, read_manifest(found))
+                if (manifest := manifest_of(found, weights)) is None:
+                    raise NotVerified(f"{found} changed since it was verified: fetch it again")
+                stored = files.keep(model.name, number, found, manifest)
         self._fetch_metadata(record, model, stored)
         return stored
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.artifact import read_manifest
+from ml.artifact import DigestAlgorithm, read_manifest
 from ml.storage.backup import CopiedVersion, Outcome, RecordedVersion, copy_versions
 from ml.storage.model_files import ModelFiles, StoredVersion, has_identity
 
@@ -65,6 +65,20 @@ def test_backup_has_the_artifact_its_manifest_and_its_metadata(
         (version.stored.metadata, there.metadata),
     ):
         assert copy_of_it.read_bytes() == original.read_bytes()
+
+
+def test_identity_by_sha256_is_copied_with_its_manifest(
+    kept: ModelFiles, backup: ModelFiles, source: Path
+) -> None:
+    manifest = read_manifest(source, DigestAlgorithm.SHA256)
+    kept.keep("m", 1, source, manifest)
+    recorded = RecordedVersion(1, manifest.weights, None)
+    for outcome in (Outcome.COPIED, Outcome.PRESENT):
+        (copied,) = copy_versions(kept, backup, "m", [recorded])
+        assert copied.outcome is outcome
+        assert backup.manifest(manifest.weights) == manifest
+        assert copied.path is not None
+        StoredVersion(copied.path).manifest.unlink()  # and made again
 
 
 def test_file_that_is_there_already_is_left_alone(

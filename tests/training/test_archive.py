@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.artifact import DigestAlgorithm, read_manifest
 from ml.chain import models, publishing
 from ml.chain.events import Registered
 from ml.chain.models import NamedModel
@@ -160,6 +161,20 @@ def test_file_that_is_not_right_is_replaced_by_fetching_it(shelf: Shelf, tmp_pat
     (file,) = shelf.files.root.glob("mended/*.safetensors")
     file.write_bytes(b"damaged")
     assert shelf.fetched(model, 1) == version.path.read_bytes() == file.read_bytes()
+
+
+def test_version_whose_identity_is_by_sha256_is_fetched(shelf: Shelf, tmp_path: Path) -> None:
+    by_sha256 = []
+    for name, tensors in (("one", base()), ("two", changed(base()))):
+        path = kept(tmp_path, tensors, name).path
+        by_sha256.append(KeptVersion(path, read_manifest(path, DigestAlgorithm.SHA256)))
+    model = shelf.model("by sha256")
+    for version in by_sha256:
+        shelf.register(model, version)
+    assert shelf.formats() == [FORMAT, "safetensors"]
+    for number, version in enumerate(by_sha256, 1):
+        assert shelf.fetched(model, number) == version.path.read_bytes()
+        assert shelf.files.manifest(version.manifest.weights) == version.manifest
 
 
 # --- Versions that were trained here --------------------------------------------------------------
