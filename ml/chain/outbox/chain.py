@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -222,13 +222,16 @@ class Chain:
         }
         return [entry.id in known for entry in entries]
 
-    def happened_since(self, found: Inclusion, address: str, subject: str | None) -> bool:
+    def happened_since(
+        self, found: Inclusion, address: str, subject: str | None, but: Container[str] = ()
+    ) -> bool:
         """Whether a contract told of anything after a transaction.
 
         Args:
             found: where the transaction is
             address: the contract's
             subject: the first indexed value of the events that matter, as a topic; None for all
+            but: transactions that do not matter
         """
         query = {
             "address": address,
@@ -238,7 +241,8 @@ class Chain:
         }
         logs = self._rpc.ask("eth_getLogs", query)
         hashes = [_text(log["transactionHash"]) for log in logs]
-        return bool(hashes) and hashes[-1] != found.transaction
+        later = hashes[_after(found.transaction, hashes) :]
+        return any(hashed not in but for hashed in later)
 
     def _transactions(self, numbers: Iterable[int]) -> dict[tuple[int, str], frozenset[str]]:
         """What is in these blocks of the chain, by number and hash."""
@@ -278,6 +282,11 @@ def _reverts(refused: RpcError) -> Reverts:
 def _as_rpc(call: Call) -> dict[str, str]:
     said = {"from": call.sender, "to": call.to, "data": "0x" + call.data.hex()}
     return {**said, "value": hex(call.value)} if call.value else said
+
+
+def _after(hashed: str, hashes: Sequence[str]) -> int:
+    """The place after the last of some hashes that is this one; 0 if none is."""
+    return max((place for place, one in enumerate(hashes, 1) if one == hashed), default=0)
 
 
 def _market(base_fee: Any, tip: Any, price: Any) -> Market:

@@ -188,14 +188,13 @@ class Journal:
             values += states
         return self._entries(" AND ".join(conditions), *values)
 
-    def last_of(self, operation: bytes) -> Entry | None:
-        """The latest entry that does this, if there is one."""
-        found = self._entries(
-            "operation = ?1 AND occurrence ="
-            " (SELECT max(occurrence) FROM entries WHERE operation = ?1)",
+    def unreported_of(self, operation: bytes) -> list[Entry]:
+        """What does this and was done, or begun, since its result was last told; oldest first."""
+        return self._entries(
+            "operation = ?1 AND occurrence > (SELECT coalesce(max(occurrence), -1) FROM entries"
+            " WHERE operation = ?1 AND reported = 1)",
             operation,
         )
-        return found[0] if found else None
 
     def to_restore(self, depth: int) -> list[Entry]:
         """What is in blocks that may go, and what is held; oldest first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -73,19 +73,12 @@ class SenderQueue:
         Raises:
             Reverts: it is in no block, and the contract would refuse it now.
         """
-        last = self._unreported(order)
-        if last is None:
+        if not self._unreported(order.call.operation(self._chain.chain_id)):
             return None
         with self._locks.hold(self.sender):
             self._watch.settle()
-            last = self._unreported(order)
-            if last is None:
-                return None
-            if last.is_held:
-                raise Reverts(last.failure, "0x" + last.reverted_with.hex())
-            if last.is_open:
-                return last
-            return last if self._is_the_same(last, order) else None
+            (entry,) = self._resume([order])
+            return entry
 
     def put(self, orders: Sequence[Order]) -> list[Entry]:
         """Write calls down, send them, and return without waiting for them.
@@ -99,17 +92,10 @@ class SenderQueue:
         """
         with self._locks.hold(self.sender):
             self._watch.settle()
-            before = [self.resume(order) for order in _each_once(orders)]
-            new = [
-                order
-                for order, entry in zip(orders, _padded(before, len(orders)), strict=True)
-                if entry is None
-            ]
-            added = iter(self._add(new))
-            return [
-                entry if entry is not None else next(added)
-                for entry in _padded(before, len(orders))
-            ]
+            before = self._resume(orders)
+            pairs = list(zip(orders, before, strict=True))
+            added = iter(self._add([order for order, entry in pairs if entry is None]))
+            return [entry or next(added) for entry in before]
 
     def wait(self, entries: Sequence[Entry]) -> list[Entry]:
         """Wait until each is in a block, and confirmed as the network asks, or refused.
@@ -278,20 +264,42 @@ class SenderQueue:
 
     # Earlier entries
 
-    def _unreported(self, order: Order) -> Entry | None:
-        last = self._journal.last_of(order.call.operation(self._chain.chain_id))
-        if last is None or last.reported or last.id in self._delivered:
-            return None
-        return last if last.is_open or last.has_succeeded else None
+    def _resume(self, orders: Sequence[Order]) -> list[Entry | None]:
+        """For each order the entry that was to do it, the n-th of the same the n-th one's."""
+        wanted = [order.call.operation(self._chain.chain_id) for order in orders]
+        left = {operation: self._unreported(operation) for operation in set(wanted)}
+        ours = {one.hash for entries in left.values() for each in entries for one in each.attempts}
+        before = [left[operation].pop(0) if left[operation] else None for operation in wanted]
+        return [
+            entry if entry is not None and self._is_the_same(entry, order, ours) else None
+            for order, entry in zip(orders, before, strict=True)
+        ]
 
-    def _is_the_same(self, last: Entry, order: Order) -> bool:
-        try:
-            self._keeper.patiently(lambda: self._chain.trial(order.call))
-        except Reverts:
+    def _unreported(self, operation: bytes) -> list[Entry]:
+        """What does this, and has not failed, and of whose result nobody was told."""
+        found = self._journal.unreported_of(operation)
+        told = [place for place, one in enumerate(found, 1) if one.id in self._delivered]
+        since = found[max(told, default=0) :]
+        return [one for one in since if one.is_open or one.has_succeeded]
+
+    def _is_the_same(self, entry: Entry, order: Order, ours: Container[str]) -> bool:
+        """Whether an entry is what is meant, and not done before and meant again.
+
+        Args:
+            entry: does what is ordered
+            order: what is meant
+            ours: the hashes of what nobody was told of either
+
+        Raises:
+            Reverts: it is in no block, and the contract would refuse it now.
+        """
+        if entry.is_held:
+            raise Reverts(entry.failure, "0x" + entry.reverted_with.hex())
+        found = entry.inclusion
+        if found is None or self._keeper.refusal(entry) is not None:
             return True
-        found = last.inclusion
-        return found is not None and not self._keeper.patiently(
-            lambda: self._chain.happened_since(found, order.call.to, order.subject)
+        return not self._keeper.patiently(
+            lambda: self._chain.happened_since(found, order.call.to, order.subject, ours)
         )
 
     # Waiting
@@ -308,21 +316,6 @@ class SenderQueue:
             with suppress(TooDear):  # then it waits until gas is cheaper, or the time is up
                 for entry in waiting:
                     self._watch.speed_up(entry)
-
-
-def _each_once(orders: Sequence[Order]) -> list[Order]:
-    """The orders up to the first that is there twice: from there on repetitions are meant."""
-    seen: set[tuple[str, bytes, int]] = set()
-    for place, order in enumerate(orders):
-        what = (order.call.to, order.call.data, order.call.value)
-        if what in seen:
-            return list(orders[:place])
-        seen.add(what)
-    return list(orders)
-
-
-def _padded(entries: Sequence[Entry | None], length: int) -> list[Entry | None]:
-    return [*entries, *[None] * (length - len(entries))]
 
 
 def _too_poor(sender: str, balance: int, cost: int) -> ModelproofError:

@@ -83,8 +83,10 @@ def test_same_operation_meant_again_has_another_key(journal: Journal) -> None:
     first, second = journal.add([PREPARED, PREPARED])
     operation = CALL.operation(1)
     assert [first.key, second.key] == [key_of(operation, 0), key_of(operation, 1)]
-    assert journal.last_of(operation) == second
-    assert journal.last_of(CALL.operation(2)) is None
+    assert journal.unreported_of(operation) == [first, second]
+    assert journal.unreported_of(CALL.operation(2)) == []
+    journal.report([first.id])
+    assert journal.unreported_of(operation) == [second]
 
 
 def test_entries_are_written_all_or_none(journal: Journal) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import astuple
 from typing import Any
 
 import ape
@@ -12,10 +15,13 @@ from ml.chain.outbox.answers import Answer
 from ml.chain.outbox.chain import Chain, Reverts
 from ml.chain.outbox.entry import State
 from ml.chain.outbox.fees import TooDear
-from ml.chain.outbox.queue import NotMined, SenderQueue
+from ml.chain.outbox.queue import NotMined, Order, SenderQueue
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.refusals import refusal
+from ml.chain.registry import ModelRegistry
+from ml.chain.session import Session
 from ml.errors import ModelproofError
+from tests.contracts.story import THESIS, Cast, Story
 
 
 def nonce(node: AnvilNode, account: Any, block: str = "latest") -> int:
@@ -82,6 +88,44 @@ def test_same_call_is_sent_once_until_its_result_has_arrived(
     (same,) = other.put([append(1)])
     assert (same.id, same.nonce) == (entry.id, entry.nonce)
     assert nonce(node, sender, "pending") == entry.nonce + 1
+
+
+@pytest.fixture
+def repeatable(connected: Session, cast: Cast) -> Order:
+    """What the contract takes, and tells of, as often as it comes."""
+    registry = ModelRegistry(cast.deployer.deploy(ape.project.ModelRegistry))
+    story = Story.begin(registry, cast)
+    return registry._order("setPolicy", (story.id, astuple(THESIS)), cast.admin)
+
+
+@pytest.mark.parametrize("killed", ["before it was sent", "after it was mined"])
+def test_same_call_meant_twice_at_once_is_made_twice_though_its_process_is_killed(
+    repeatable: Order,
+    open_outbox: Any,
+    cast: Cast,
+    node: AnvilNode,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: str,
+) -> None:
+    first, before = open_outbox().queue(cast.admin), nonce(node, cast.admin)
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        if killed == "before it was sent":
+            patch.setattr(Chain, "send", raises(KeyboardInterrupt))
+        first.wait(first.put([repeatable, repeatable]))
+    outbox = open_outbox()
+    queue = outbox.queue(cast.admin)
+    queue.deliver(queue.wait(queue.put([repeatable, repeatable])))
+    assert [one.state for one in outbox.journal.entries()] == [State.MINED] * 2
+    assert nonce(node, cast.admin, "pending") == before + 2
+    queue.wait(queue.put([repeatable]))  # meant again, now that the result is known
+    assert nonce(node, cast.admin) == before + 3
+
+
+def raises(error: type[BaseException]) -> Callable[..., Any]:
+    def function(*_: object) -> None:
+        raise error
+
+    return function
 
 
 def test_transaction_that_a_node_may_have_taken_is_finished_and_not_made_again(
