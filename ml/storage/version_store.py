@@ -62,6 +62,13 @@ class DamagedBase(NotVerified):
     """What a version's delta builds on is damaged."""
 
 
+class _LaterDelta(StorageError):
+    """An object of the right weights that is no step on the way: it may build on what is wanted.
+
+    So it is where versions have the same weights, each stored when it was registered.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """A version to be made on the way to another one: of which object, and of which bytes."""
@@ -213,7 +220,7 @@ class VersionStore:
                 refusals.append(error)
         if not refusals:
             raise UnknownObject(f"no object is known for the weights 0x{weights.hex()}")
-        raise next((each for each in refusals if isinstance(each, NotVerified)), refusals[0])
+        raise min(refusals, key=_says_less)
 
     def _opened(
         self, recorded: RecordedObject, weights: bytes, depth: int, opened: ExitStack
@@ -226,10 +233,15 @@ class VersionStore:
         if kind != FORMAT:
             return _Step(weights, recorded, None, kind, pieces)
         header, pieces = look_into_delta(pieces)
-        if header.target != weights or header.depth >= depth:
+        if header.target != weights:
             raise NotVerified(
-                f"object {cid} is the delta to 0x{header.target.hex()}, number {header.depth}"
-                f" after a snapshot; asked for was 0x{weights.hex()}, before number {depth}"
+                f"object {cid} is the delta to 0x{header.target.hex()}; asked for was"
+                f" 0x{weights.hex()}"
+            )
+        if header.depth >= depth:
+            raise _LaterDelta(
+                f"object {cid} is the delta number {header.depth} to 0x{weights.hex()} after a"
+                f" snapshot, and wanted is one before number {depth}"
             )
         return _Step(weights, recorded, header, "safetensors", pieces)
 
@@ -311,6 +323,11 @@ class VersionStore:
             except ModelproofError:  # not here, not for us, or damaged
                 continue
         return self._snapshot_every
+
+
+def _says_less(refusal: ModelproofError) -> int:
+    """What is damaged says most of why a version cannot be had, and what is no step to it least."""
+    return 0 if isinstance(refusal, NotVerified) else 2 if isinstance(refusal, _LaterDelta) else 1
 
 
 @contextmanager

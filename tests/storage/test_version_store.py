@@ -189,6 +189,25 @@ def test_lost_or_damaged_base_is_named(history: History, got: Path) -> None:
     assert not got.exists()
 
 
+def test_lost_base_of_versions_with_the_same_weights_is_missing_and_not_damaged(
+    tmp_path: Path, got: Path
+) -> None:
+    """The other object of the base's weights is a delta that builds on the version itself."""
+    history = History(LocalStore(tmp_path / "objects"), HotVersions(tmp_path / "hot", 0))
+    one, two = kept(tmp_path, base(), "one"), kept(tmp_path, changed(base()), "two")
+    parent = None
+    for version in (one, two, one):
+        history.put(version, parent)
+        parent = version
+    assert history.kinds() == "SDD"
+    history.store.delete(history.cid(0))
+    with pytest.raises(MissingBase, match=f"v1 is kept .* no object {history.cid(0)} in"):
+        history.got(1, got)
+    history.store.delete(history.cid(1))
+    with pytest.raises(MissingBase, match="v2 is kept as a delta"):
+        history.got(2, got)
+
+
 def test_lost_or_damaged_version_is_named(history: History, got: Path) -> None:
     damage(history.store.root / str(history.cid(3)))
     with pytest.raises(NotVerified, match=f"segment 0 of {history.cid(3)} is damaged"):
