@@ -74,6 +74,9 @@ class LocalTraining:
     """FedProx: see `proximal`; 0 is plain local training."""
     validation_share: float = 0.0
     """Of its samples that a client keeps to watch its own training, and does not train on."""
+    count_correct: bool = True
+    """Whether a client counts how many of the samples that it trained on its model then tells apart
+    rightly, with one more pass over them; no client does with privacy, since that would tell."""
     privacy: Privacy | None = None
 
     def __post_init__(self) -> None:

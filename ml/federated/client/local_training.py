@@ -1,0 +1,164 @@
+"""What a client does with the weights that it is sent: some epochs of SGD on its own samples.
+
+The learning rate is the same for a whole round, as in McMahan et al., "Communication-Efficient
+Learning of Deep Networks from Decentralized Data", 2017. One torch thread and a seeded order of
+samples: the same arguments give the same bits with the same build of torch on the same kind of
+processor, whatever else was trained in the process. Imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml.chain.types import MAX_PPM
+from ml.errors import ModelproofError
+from ml.federated.aggregation import Weights
+from ml.federated.parts import Part
+from ml.federated.run_configuration import LocalTraining
+from ml.training.architectures import Architecture, ArchitectureName
+from ml.training.loop import TrainingDiverged, derive_seed, deterministic
+from ml.training.networks import build_network
+
+from .dense_kernel import DenseKernel
+from .kernel import Kernel, Samples
+from .network_kernel import NetworkKernel
+
+_DENSE: Final = (ArchitectureName.DENSE, ArchitectureName.LOGISTIC)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LocalResult:
+    """What local training ended with."""
+
+    weights: dict[str, NDArray[np.float32]]
+    samples: int
+    """That it trained on."""
+    correct: int | None
+    """How many of these the model then told apart rightly; None if it did not look."""
+    validation_ppm: int | None
+    """Accuracy on the samples that were kept from training; None if there are none."""
+    epsilon: float | None
+    """What this and earlier rounds spent of the client's privacy; None if it is not counted."""
+
+
+def round_seed(seed: int, client: int, epoch: int, iteration: int) -> int:
+    """The seed of a client's training in one round, from that of the run."""
+    return derive_seed(seed, f"client {client}, epoch {epoch}, iteration {iteration}")
+
+
+def train_locally(
+    architecture: Architecture,
+    local: LocalTraining,
+    base: Weights,
+    part: Part,
+    *,
+    seed: int,
+    iteration: int,
+) -> LocalResult:
+    """Train a model on a client's samples; ``base`` and ``part`` are left as they are.
+
+    Args:
+        architecture: of the model.
+        local: how.
+        base: the weights to start from.
+        part: the client's samples.
+        seed: of the order of samples: see `round_seed`.
+        iteration: the round, counted from 1.
+
+    Raises:
+        TrainingDiverged: a weight became NaN or infinite.
+        ModelproofError: the base or the samples are not those of such a network.
+    """
+    _check_fit(architecture, base, part)
+    samples = Samples(
+        torch.from_numpy(part.inputs).reshape(-1, *architecture.input_shape),
+        torch.from_numpy(part.labels),
+    )
+    trained, kept = _divided(len(part), local.validation_share)
+    rate = local.learning_rate_of(iteration)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order of samples"))
+    with deterministic(threads=1):
+        kernel = _kernel(architecture, local, base, samples, rate)
+        for epoch in range(1, local.epochs + 1):
+            kernel.train_epoch(trained, generator)
+            _check_finite(kernel.weights(), f"in epoch {epoch} of {local.epochs}", rate)
+        correct = kernel.correct(trained) if local.count_correct else None
+        kept_correct = kernel.correct(kept) if len(kept) else None
+    return LocalResult(
+        weights={name: kernel.weights()[name].numpy() for name in base},
+        samples=len(trained),
+        correct=correct,
+        validation_ppm=None if kept_correct is None else kept_correct * MAX_PPM // len(kept),
+        epsilon=None,
+    )
+
+
+def _kernel(
+    architecture: Architecture, local: LocalTraining, base: Weights, samples: Samples, rate: float
+) -> Kernel:
+    """The fastest kernel that does what the settings say."""
+    tensors = {name: torch.tensor(tensor) for name, tensor in base.items()}
+    if architecture.name in _DENSE and not (local.momentum or local.weight_decay or local.mu):
+        return DenseKernel(architecture, tensors, samples, local.batch_size, rate)
+    return NetworkKernel(architecture, local, tensors, samples, rate)
+
+
+def _divided(samples: int, share: float) -> tuple[Tensor, Tensor]:
+    """The indices to train on, and those that are kept for validation.
+
+    Which are kept follows from the number of samples alone, so that it is the same ones each round.
+    """
+    seed = derive_seed(samples, "kept for validation")
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+    kept = int(samples * share)
+    return order[kept:].sort().values, order[:kept].sort().values
+
+
+def _check_fit(architecture: Architecture, base: Weights, part: Part) -> None:
+    expected = _shapes(architecture)
+    found = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in base.items()}
+    if found != expected:
+        name = min(n for n in {*found, *expected} if found.get(n) != expected.get(n))
+        raise ModelproofError(
+            f"the weights to start from are not those of this {architecture.name} network: {name!r}"
+            f" should be {_described(expected.get(name))} and is {_described(found.get(name))}"
+        )
+    if len(part.class_names) != architecture.classes or (
+        part.inputs[0].size != np.prod(architecture.input_shape)
+    ):
+        raise ModelproofError(
+            f"the network takes samples of shape {architecture.input_shape} and"
+            f" {architecture.classes} classes, and this part of a data set has samples of shape"
+            f" {part.inputs.shape[1:]} and {len(part.class_names)} classes"
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(architecture: Architecture) -> Mapping[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of each tensor of a network."""
+    tensors = build_network(architecture, seed=0).state_dict()
+    return MappingProxyType({n: (tuple(t.shape), str(t.numpy().dtype)) for n, t in tensors.items()})
+
+
+def _described(tensor: tuple[Sequence[int], str] | None) -> str:
+    return f"{tensor[1]} {list(tensor[0])}" if tensor else "absent"
+
+
+def _check_finite(weights: Mapping[str, Tensor], when: str, rate: float) -> None:
+    for name, tensor in weights.items():
+        least, most = tensor.aminmax()  # of NaN is NaN; faster than asking each element
+        if not (math.isfinite(least) and math.isfinite(most)):
+            raise TrainingDiverged(
+                f"local training stopped because {name!r} became NaN or infinite {when}: lower the"
+                f" learning rate (now {rate}) or check the client's data"
+            )
