@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -174,6 +174,13 @@ class ModelRegistry(DeployedContract):
     ) -> Receipt:
         """Give a client an index for good, ADMIN."""
         return self._send("enrolClient", model, index, client, dataset, sender=sender)[1]
+
+    def enrol_clients(
+        self, model: bytes, clients: Mapping[int, tuple[str, bytes]], *, sender: AccountAPI
+    ) -> list[Receipt]:
+        """Enrol clients, given as address and data set by index, all in flight at once, ADMIN."""
+        rows = [(model, index, *client) for index, client in clients.items()]
+        return self._send_all("enrolClient", rows, sender)
 
     def exclude_client(
         self, model: bytes, index: int, reason: str, *, sender: AccountAPI
