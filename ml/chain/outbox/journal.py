@@ -37,6 +37,8 @@ class Prepared:
     call: Call
     attempt: Attempt
     payload: bytes = b""
+    for_nobody: bool = False
+    """Nobody waits for its result."""
 
 
 class Journal:
@@ -86,6 +88,13 @@ class Journal:
                 self._update(number, "reported = 1")
             numbers = [self._insert(one) for one in prepared]
         return self.again(numbers)
+
+    def replace(self, entry: Entry, instead: Prepared, why: str) -> Entry:
+        """Drop an entry and write down what takes its place, both or neither; return the latter."""
+        with self._writing():
+            number = self._insert(instead)
+            self._update(entry.id, "state = ?, failure = ?", State.DROPPED, why)
+        return self.entry(number)
 
     def add_attempt(self, entry: Entry, attempt: Attempt) -> Entry:
         """Write another signed transaction of an entry down; its nonce is the entry's from now."""
@@ -257,8 +266,8 @@ class Journal:
         now = _now()
         done = self._database.execute(
             "INSERT INTO entries (key, operation, occurrence, sender, recipient, value, data,"
-            " label, payload, state, nonce, created, changed)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " label, payload, state, nonce, reported, created, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 key_of(operation, before),
                 operation,
@@ -271,6 +280,7 @@ class Journal:
                 one.payload,
                 State.PREPARED,
                 one.attempt.nonce,
+                int(one.for_nobody),
                 now,
                 now,
             ),

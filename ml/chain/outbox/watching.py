@@ -93,8 +93,8 @@ class Watch:
         more = fees.replace(offered, standing.market, self._settings.fee_cap)
         nothing = Call(self.sender, self.sender, b"", label=_CANCELLING)
         attempt = self._sign(nothing, entry.nonce, _FILLING_GAS, more)
-        (instead,) = self._journal.add([Prepared(nothing, attempt)])
-        self._journal.give_up(entry, State.DROPPED, f"cancelled by {attempt.hash}")
+        prepared = Prepared(nothing, attempt, for_nobody=True)
+        instead = self._journal.replace(entry, prepared, f"cancelled by {attempt.hash}")
         self.deliver([instead])
         return instead
 
@@ -201,11 +201,8 @@ class Watch:
             return
         offered = fees.offer(standing.market, self._settings.fee_cap)
         nothing = Call(self.sender, self.sender, b"", label=_FILLING)
-        entries = self._journal.add(
-            [Prepared(nothing, self._sign(nothing, n, _FILLING_GAS, offered)) for n in gaps]
-        )
-        self._journal.report(one.id for one in entries)
-        self.deliver(entries)
+        signed = [self._sign(nothing, n, _FILLING_GAS, offered) for n in gaps]
+        self.deliver(self._journal.add([Prepared(nothing, one, for_nobody=True) for one in signed]))
 
     def _understand(
         self, entries: Sequence[Entry], answers: Sequence[tuple[Answer, str] | None]

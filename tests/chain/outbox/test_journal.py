@@ -89,6 +89,18 @@ def test_same_operation_meant_again_has_another_key(journal: Journal) -> None:
     assert journal.unreported_of(operation) == [second]
 
 
+def test_entry_is_dropped_only_with_what_takes_its_place(journal: Journal) -> None:
+    (entry,) = journal.add([PREPARED])
+    broken = replace(PREPARED, attempt=replace(ATTEMPT, nonce=-1))
+    with pytest.raises(JournalError):
+        journal.replace(entry, broken, "cancelled")
+    assert journal.entries() == [entry]
+    instead = journal.replace(entry, replace(PREPARED, for_nobody=True), "cancelled")
+    dropped, kept = journal.entries()
+    assert (dropped.state, dropped.failure, kept) == (State.DROPPED, "cancelled", instead)
+    assert instead.reported
+
+
 def test_entries_are_written_all_or_none(journal: Journal) -> None:
     broken = replace(PREPARED, attempt=replace(ATTEMPT, nonce=-1))
     with pytest.raises(JournalError):
