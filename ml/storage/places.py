@@ -7,6 +7,7 @@ the sidecars.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -44,7 +45,8 @@ class Places:
         """Open the stores; nothing is connected to or made yet.
 
         Raises:
-            StorageError: none is a folder, one is no place, or the policy asks for more of them.
+            StorageError: none is a folder, one is no place or named twice, or the policy asks for
+                more of them.
         """
         self.stores: Final = [open_store(name) for name in names]
         self.folders: Final = [each for each in self.stores if isinstance(each, LocalStore)]
@@ -52,6 +54,7 @@ class Places:
             raise StorageError(
                 "an IPFS node keeps no sidecars: name a --store too that is a folder, as objects."
             )
+        _check_apart(self.stores)
         policy.needed(len(self.stores))
         self._policy: Final = policy
 
@@ -83,6 +86,28 @@ class Places:
     def sidecars_of(self, store: Store) -> Sidecars:
         """The sidecars beside a store's objects; an IPFS node's are in the first folder."""
         return next((each for each in self.folders if each is store), self.folders[0]).sidecars
+
+
+def _check_apart(stores: Sequence[Store]) -> None:
+    """See that no place is named twice, which would count as two replicas and be one."""
+    first: dict[object, Store] = {}
+    for store in stores:
+        same = first.setdefault(_identity(store), store)
+        if same is not store:
+            raise StorageError(
+                f"{store} and {same} are one place, and would count as two replicas: name it once"
+            )
+
+
+def _identity(store: Store) -> object:
+    """What is equal for stores in the same place, by whatever names."""
+    if not isinstance(store, LocalStore):
+        return str(store).rstrip("/")
+    try:
+        status = store.root.stat()
+    except OSError:  # it is not there yet, or does not answer
+        return os.path.realpath(store.root)
+    return status.st_dev, status.st_ino
 
 
 class SidecarReplicas(Sidecars):

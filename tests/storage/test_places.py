@@ -97,6 +97,29 @@ def test_policy_has_to_fit_the_places(tmp_path: Path) -> None:
         Places(["ipfs:http://127.0.0.1:5001"])
 
 
+def test_place_that_is_named_twice_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "loop").symlink_to("loop")
+    Places(["a", "there", "loop", "ipfs:http://h:5001", "ipfs:http://h:5002"])
+    for names in (
+        ["a", "b", "a"],
+        ["a", "./a"],
+        ["a", str(tmp_path / "a" / ".")],
+        ["a", "b/../a"],
+        ["there", "link"],
+        ["link/a", "there/a"],
+        ["loop", "./loop"],
+        ["a", "ipfs:http://h:5001", "ipfs:http://user:word@h:5001"],
+        ["a", "ipfs:http://h", "ipfs:HTTP://H:80/"],
+    ):
+        with pytest.raises(StorageError, match=r" are one place, .*: name it once"):
+            Places(names)
+
+
 # --- What a lost object takes with it -------------------------------------------------------------
 
 
