@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from scripts._cli import Ui, command
-from scripts._index import index_option, say_as_of
+from scripts._index import index_option, reading_registry, say_as_of
 from scripts._versions import as_data, model_data, show
 
 
@@ -21,10 +21,9 @@ def cli(ui: Ui, model: str | None, place: str | None) -> None:
     Events come from the index, which is brought up to date first.
     """
     from ml.chain import history, models
-    from ml.chain.index.reading import indexed_registry
 
     with ui.connect() as session:
-        registry = indexed_registry(session, place)
+        registry = reading_registry(ui, session, place)
         if model is None:
             known = registry.believed(lambda: models.all_models(registry))
             say_as_of(ui, registry.as_of)

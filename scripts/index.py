@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command, command_group
-from scripts._index import index_option, say_as_of
+from scripts._index import index_option, reading_registry, say_as_of
 
 if TYPE_CHECKING:
     from ml.chain.index.event_index import EventIndex, Found
@@ -84,25 +84,23 @@ def search(
     """
     from ml.chain import models
     from ml.chain.index.queries import Search
-    from ml.chain.index.reading import indexed_registry
     from ml.storage.cid import Cid
 
     with ui.connect() as session:
-        registry = indexed_registry(session, place)
+        registry = reading_registry(ui, session, place)
         mentions = [_digest(text) for text in digests]
         mentions += [bytes.fromhex(session.address(name)[2:]) for name in accounts]
         if model is not None:
             mentions.append(registry.believed(lambda: models.resolve(registry, model)).id)
         if cid is not None:
             mentions.append(Cid.parse(cid).digest)
-        registry.index.update()
         wanted = Search(
             tuple(mentions),
             registry.index.topics_of(names),
             _seconds(since) if since else 0,
             _seconds(until, end=True) if until else None,
         )
-        found, tip = registry.index.find(wanted, limit)
+        found, tip = registry.up_to_date(lambda index: index.find(wanted, limit))
         as_of = say_as_of(ui, tip)
         ui.table(
             ["block", "time", "event", "about", "contract"],

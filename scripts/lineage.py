@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command
-from scripts._index import index_option, say_as_of
+from scripts._index import index_option, reading_registry, say_as_of
 from scripts._versions import as_data, show
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ def cli(ui: Ui, model: str, version: int | None, place: str | None) -> None:
     up to date first.
     """
     from ml.chain import history, models
-    from ml.chain.index.reading import indexed_registry
     from ml.errors import ModelproofError
 
     with ui.connect() as session:
-        registry = indexed_registry(session, place)
+        registry = reading_registry(ui, session, place)
         named = registry.believed(lambda: models.resolve(registry, model))
         start = version or registry.model(named.id).state.current
         if not start:

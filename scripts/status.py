@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command
-from scripts._index import index_option, say_as_of
+from scripts._index import index_option, reading_registry, say_as_of
 from scripts._versions import model_data
 
 if TYPE_CHECKING:
@@ -24,10 +24,9 @@ def cli(ui: Ui, model: str, place: str | None) -> None:
     come from the index, which is brought up to date first.
     """
     from ml.chain import history, models
-    from ml.chain.index.reading import indexed_registry
 
     with ui.connect() as session:
-        registry = indexed_registry(session, place)
+        registry = reading_registry(ui, session, place)
         named = registry.believed(lambda: models.resolve(registry, model))
         whole = registry.believed(lambda: history.read(registry, named.id))
         as_of = say_as_of(ui, registry.as_of)

@@ -80,6 +80,21 @@ def test_search_for_what_cannot_be_is_refused_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
+def test_commands_that_read_work_without_a_place_for_the_index(
+    ape_run: ApeRun, registered: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file/index"
+    with_index = told(ape_run, "history", "mine")
+    done = ape_run("history", "mine", "--index", place, "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, with_index)
+    assert "Not a directory" in done.stderr
+    assert "reads all events from the node, into memory" in " ".join(done.stderr.split())
+    refused = ape_run("index", "status", "--index", place)
+    assert refused.returncode == 2
+    assert "cannot be used: Not a directory" in refused.stderr
+
+
 def test_fsck_ends_with_0_where_all_agrees_and_with_1_where_something_does_not(
     ape_run: ApeRun, registered: dict[str, Any], environment: dict[str, str], tmp_path: Path
 ) -> None:

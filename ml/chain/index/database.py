@@ -110,7 +110,10 @@ class Database:
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._in_memory = self._is_sqlite and not url.database
         self._sharing = threading.RLock() if self._in_memory else nullcontext()
-        self._engine = self._connect()
+        try:
+            self._engine = self._connect()
+        except OSError as error:
+            raise self._unusable(error.strerror or type(error).__name__) from error
         with self._plainly():
             self.remake() if anew else self._make()
 
@@ -254,10 +257,13 @@ class Database:
             yield
         except DBAPIError as error:
             lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-            raise IndexUnusable(
-                f"the index ({self}) cannot be used: {lines[0]}; `ape run index rebuild` makes a"
-                " damaged one anew."
-            ) from error
+            raise self._unusable(lines[0]) from error
+
+    def _unusable(self, reason: str) -> IndexUnusable:
+        return IndexUnusable(
+            f"the index ({self}) cannot be used: {reason}; `ape run index rebuild` makes a damaged"
+            " one anew, and --index names another place."
+        )
 
 
 def _set_sqlite_up(connection: sqlite3.Connection, _: object) -> None:

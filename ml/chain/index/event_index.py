@@ -222,9 +222,22 @@ def open_index(
         ModelproofError: there is no such place.
     """
     chain = ChainName(session.chain_id, session.genesis)
-    place = place_for(chain, choice) if session.is_lasting else IN_MEMORY
+    if not session.is_lasting:
+        return index_in_memory(session, contracts)
+    return _index(session, contracts, Database(place_for(chain, choice), chain, anew=anew))
+
+
+def index_in_memory(session: Session, contracts: Sequence[DeployedContract]) -> EventIndex:
+    """An index of a session's chain that ends with the process."""
+    chain = ChainName(session.chain_id, session.genesis)
+    return _index(session, contracts, Database(IN_MEMORY, chain))
+
+
+def _index(
+    session: Session, contracts: Sequence[DeployedContract], database: Database
+) -> EventIndex:
     return EventIndex(
-        Database(place, chain, anew=anew),
+        database,
         BlockSource(Rpc(session.provider.web3)),
         [followed(contract) for contract in contracts],
         finality_depth(session.network),

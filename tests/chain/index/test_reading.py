@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -294,6 +297,59 @@ def test_full_disk_is_told_and_what_was_indexed_stays(
     with pytest.raises(IndexUnusable, match="full"):
         index.update()
     assert index.status() == before
+
+
+def in_the_way(tmp_path: Path) -> str:
+    """A folder that cannot be made."""
+    (tmp_path / "file").touch()
+    return str(tmp_path / "file/index")
+
+
+def test_folder_that_cannot_be_made_is_told(
+    module_session: Session, registry: ModelRegistry, tmp_path: Path
+) -> None:
+    sentence = "Not a directory; `ape run index rebuild` makes a damaged one anew, and --index"
+    with pytest.raises(IndexUnusable, match=sentence):
+        open_index(module_session, [registry], in_the_way(tmp_path))
+
+
+def test_reader_whose_index_cannot_be_made_reads_through_one_in_memory(
+    module_session: Session, registry: ModelRegistry, story: Story, tmp_path: Path
+) -> None:
+    story.play(90, 91)
+    told: list[IndexUnusable] = []
+    indexed = indexed_registry(module_session, in_the_way(tmp_path), warn=told.append)
+    assert history.read(indexed, story.id) == history.read(registry, story.id)
+    assert str(indexed.index) == "in memory"
+    assert [str(error).split(";")[0][-15:] for error in told] == ["Not a directory"]
+
+
+def test_reader_whose_index_cannot_grow_reads_on_through_one_in_memory(
+    module_session: Session, registry: ModelRegistry, story: Story, tmp_path: Path
+) -> None:
+    told: list[IndexUnusable] = []
+    indexed = indexed_registry(module_session, str(tmp_path), warn=told.append)
+    indexed.index.update()
+    strict = IndexedRegistry(registry, open_index(module_session, [registry], str(tmp_path)))
+    story.play(90, 91)
+    whole = history.read(registry, story.id)
+    with files_of_at_most(1_000):
+        assert history.read(indexed, story.id) == whole
+        with pytest.raises(IndexUnusable):
+            history.read(strict, story.id)
+    assert (str(indexed.index), len(told)) == ("in memory", 1)
+    strict.index.close()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a full disk: nothing is written beyond that many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_roles_are_among_the_events(index: EventIndex, story: Story) -> None:
