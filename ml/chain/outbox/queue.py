@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ml.chain.outbox import fees
@@ -14,7 +13,7 @@ from ml.chain.outbox.fees import TooDear
 from ml.chain.outbox.journal import Journal, Prepared
 from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.outbox.locks import Locks
-from ml.chain.outbox.watching import Signer, Watch, not_sent
+from ml.chain.outbox.watching import NotSent, Signer, Watch, not_sent
 from ml.errors import ModelproofError
 
 _FIRST_PAUSE_S = 0.001
@@ -107,7 +106,7 @@ class SenderQueue:
         settings, pause_s = self._settings, _FIRST_PAUSE_S
         numbers = [entry.id for entry in entries]
         begun = looked = settings.clock()
-        stuck_after_s, stuck_since = settings.stuck_after_s, begun
+        stuck_after_s, stuck_since, not_replaced = settings.stuck_after_s, begun, ""
         while True:
             current = self._journal.again(numbers)
             watched = [one for one in current if one.is_open or one.is_in_a_block]
@@ -117,14 +116,14 @@ class SenderQueue:
                 return current
             now = settings.clock()
             if now - begun > settings.timeout_s:
-                raise _not_mined(current, settings.timeout_s)
+                raise _not_mined(current, settings.timeout_s, not_replaced)
             if now - looked > _LOOK_AGAIN_S:
                 looked = now
                 with self._locks.hold(self.sender):
                     self._watch.settle()
             if now - stuck_since > stuck_after_s:
                 stuck_since, stuck_after_s = now, 2 * stuck_after_s
-                self._speed_up(current)
+                not_replaced = self._speed_up(current)
             settings.sleep(pause_s)
             pause_s = min(_GROWTH * pause_s, settings.longest_pause_s)
 
@@ -309,13 +308,17 @@ class SenderQueue:
             return head - entry.inclusion.block >= self._settings.confirmations
         return not entry.is_open
 
-    def _speed_up(self, entries: Sequence[Entry]) -> None:
+    def _speed_up(self, entries: Sequence[Entry]) -> str:
+        """Have what waits pay more; returns why not, if so: then it waits as it is."""
         with self._locks.hold(self.sender):
             current = self._journal.again([entry.id for entry in entries])
             waiting = [one for one in current if one.is_open and not one.is_held]
-            with suppress(TooDear):  # then it waits until gas is cheaper, or the time is up
+            try:
                 for entry in waiting:
                     self._watch.speed_up(entry)
+            except (TooDear, NotSent) as error:
+                return str(error)
+        return ""
 
 
 def _too_poor(sender: str, balance: int, cost: int) -> ModelproofError:
@@ -327,7 +330,7 @@ def _too_poor(sender: str, balance: int, cost: int) -> ModelproofError:
     )
 
 
-def _not_mined(entries: Sequence[Entry], timeout_s: float) -> NotMined:
+def _not_mined(entries: Sequence[Entry], timeout_s: float, not_replaced: str) -> NotMined:
     waiting = [one for one in entries if one.is_open]
     held = next((one for one in waiting if one.is_held), None)
     if held is not None:
@@ -344,4 +347,5 @@ def _not_mined(entries: Sequence[Entry], timeout_s: float) -> NotMined:
         f"{waiting[0].call.label or 'the transaction'} was sent as {waiting[0].latest.hash} and is"
         f" in no block after {timeout_s:g} seconds: run this again to go on waiting;"
         " `ape run outbox` shows it."
+        + (f" It was not replaced by one that pays more: {not_replaced}" if not_replaced else "")
     )

@@ -74,13 +74,22 @@ class Watch:
 
         Raises:
             TooDear: that would be above the cap.
+            NotSent: the sender cannot pay that much.
         """
         last = entry.latest
         standing = self.standing()
         offered = Fees(last.max_fee, last.priority_fee, standing.market.base_fee is None)
         more = fees.replace(offered, standing.market, self._settings.fee_cap)
+        cost = last.gas * more.maximum + entry.call.value
+        if standing.balance < cost:
+            raise NotSent(
+                f"{self.sender} has {standing.balance / 10**18:.6f} ether on this chain, and one"
+                f" that pays more takes up to {cost / 10**18:.6f}: fund it."
+            )
         attempt = self._sign(entry.call, entry.nonce, last.gas, more)
-        self.deliver([self._journal.add_attempt(entry, attempt)])
+        (answer,) = self.deliver([self._journal.add_attempt(entry, attempt)])
+        if answer and answer[0] is Answer.INSUFFICIENT_FUNDS:  # for all that waits together
+            raise not_sent(entry, *answer)
 
     def replace_by_nothing(self, entry: Entry, standing: Standing) -> Entry:
         """Send a transaction with an entry's nonce that does nothing, and give the entry up.

@@ -173,6 +173,21 @@ def test_stuck_transaction_is_replaced_by_one_that_pays_an_eighth_more(
     assert recorded() == [1]
 
 
+def test_sender_that_cannot_pay_for_a_replacement_is_told_so(
+    open_outbox: Any, append: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    clock = iter(range(0, 10_000, 10))
+    queue = open_outbox(stuck_after_s=15, timeout_s=100, clock=lambda: next(clock)).queue(sender)
+    (entry,) = queue.put([append(1)])
+    cost = entry.latest.gas * entry.latest.max_fee
+    node.rpc("anvil_setBalance", str(sender.address), hex(cost))
+    with pytest.raises(NotMined, match=r"pays more: 0x.* one that pays more takes up to .* fund"):
+        queue.wait([entry])
+    (waiting,) = open_outbox().journal.entries()
+    assert waiting.attempts == entry.attempts
+
+
 def test_fees_stay_below_the_users_cap(
     open_outbox: Any, append: Any, sender: Any, node: AnvilNode
 ) -> None:
