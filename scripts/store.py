@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ml.storage.replicas import Failure
     from ml.storage.upkeep import Finding, Statistics
 
-_DAY_S = 86_400.0
-
 model_option = click.option(
     "--model", help="Also look for the objects that versions of this model name on chain."
 )
@@ -63,7 +61,7 @@ def repair(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
 @click.option(
     "--older-than",
     "days",
-    type=click.FloatRange(0),
+    type=float,
     default=7.0,
     show_default=True,
     help="Days: what is newer may be about to be registered.",
@@ -92,12 +90,12 @@ def gc(
     from ml.storage import upkeep
     from ml.storage.retention import Retention, read_updates
 
+    newest = upkeep.days_before(time.time(), days)
     rule = Retention.parse(retention)
     versions = read_updates(listed) if listed else {}
     updates = upkeep.Updates(rule, versions, max(versions.values(), default=0))
     opened = open_places(places)
     named = {digest for version in _named(ui, None) for digest in version.digests}
-    newest = time.time() - days * _DAY_S
     # what one folder calls garbage may be new in another: it is garbage where all agree
     verdicts = [upkeep.garbage(folder, named, newest, updates) for folder in opened.folders]
     found = upkeep.agreed(opened.folders, verdicts)

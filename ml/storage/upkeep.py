@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from typing import Final
 
 from ml.errors import ModelproofError, NotVerified
 
@@ -19,6 +21,8 @@ from .recorded import possible_cids
 from .replicas import Failure
 from .retention import UPDATE_FORMAT, Retention
 from .store import Sidecars, Store
+
+_DAY_S: Final = 86_400.0
 
 
 class Condition(Enum):
@@ -152,6 +156,17 @@ class Updates:
         """Whether an update is to be deleted."""
         version = self.versions.get(cid)
         return version is not None and not self.retention.keeps(version, self.latest)
+
+
+def days_before(now: float, days: float) -> float:
+    """The time so many days before ``now``, both in seconds since the epoch.
+
+    Raises:
+        StorageError: ``days`` is no number of days: below 0, infinite, or not a number at all.
+    """
+    if not 0 <= days < math.inf:
+        raise StorageError(f"what is older than {days:g} days cannot be told: say 0 or more days")
+    return now - days * _DAY_S
 
 
 def garbage(

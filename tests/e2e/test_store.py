@@ -340,6 +340,7 @@ def test_version_that_was_registered_without_a_store_is_said_to_be(
     [
         (("verify", "--store", "ipfs:http://127.0.0.1:1"), "keeps no sidecars"),
         (("gc", "--store", "objects", "--retention", "some"), "updates are kept by keep"),
+        (("gc", "--store", "objects", "--older-than", "nan"), "older than nan days cannot be told"),
     ],
 )
 def test_store_commands_refuse_what_they_cannot_do(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from ml.storage.upkeep import (
     Finding,
     Updates,
     agreed,
+    days_before,
     delete,
     examine,
     examine_sidecars,
@@ -160,6 +162,15 @@ def test_new_objects_are_not_garbage_yet(one: LocalStore) -> None:
     cid = put(one)
     assert garbage(one, [], one.changed_at(cid) - 1, NO_UPDATES) == []
     assert garbage(one, [], one.changed_at(cid), NO_UPDATES) == [cid]
+
+
+@pytest.mark.parametrize("days", [math.nan, math.inf, -math.inf, -1.0])
+def test_age_that_is_none_is_refused(days: float) -> None:
+    """By nan days, everything would be old enough."""
+    with pytest.raises(StorageError, match=r"older than .* days cannot be told"):
+        days_before(SOON, days)
+    assert days_before(SOON, 0) == SOON
+    assert days_before(SOON, 0.5) == SOON - 43_200
 
 
 def test_object_that_nobody_can_read_is_garbage_and_damaged_sidecars_are_not(
