@@ -121,6 +121,11 @@ class Entry:
         """The attempt that replaces all the others with its nonce."""
         return next(one for one in reversed(self.attempts) if one.nonce == self.nonce)
 
+    def within(self, cap: int | None) -> Attempt | None:
+        """The newest attempt with its nonce that pays a cap at most, in wei per gas."""
+        fitting = (one for one in self.attempts if cap is None or one.max_fee <= cap)
+        return next((one for one in reversed(list(fitting)) if one.nonce == self.nonce), None)
+
     @property
     def mined(self) -> Attempt | None:
         """The attempt that is in a block."""

@@ -74,6 +74,21 @@ def replace(previous: Fees, market: Market, cap: int | None = None) -> Fees:
     return Fees(maximum, min(max(now.priority, least.priority), maximum), previous.is_legacy)
 
 
+def above_cap(entry: int, signed: int, cap: int) -> TooDear:
+    """The error for an entry that was signed while the cap was higher, or there was none.
+
+    Args:
+        entry: its number
+        signed: what its transaction pays at most
+        cap: what the user pays at most now
+    """
+    return TooDear(
+        f"entry {entry} was signed to pay up to {_gwei(signed)} gwei, above the cap of"
+        f" {_gwei(cap)}, and is not sent again: raise MODELPROOF_MAX_FEE_GWEI, or take the entry"
+        f" back with `ape run outbox drop {entry} --cancel`."
+    )
+
+
 def _capped(fees: Fees, market: Market, cap: int | None) -> Fees:
     if cap is None or fees.maximum <= cap:
         return fees

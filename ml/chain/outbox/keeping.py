@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from ml.chain.outbox.answers import TAKEN
 from ml.chain.outbox.chain import Chain, Reverts
 from ml.chain.outbox.entry import OPEN, Attempt, Entry, Inclusion, State
+from ml.chain.outbox.fees import TooDear, above_cap
 from ml.chain.outbox.journal import Journal
 from ml.chain.outbox.locks import Locks
 from ml.chain.outbox.rpc import NoAnswer
@@ -173,17 +174,37 @@ class Keeper:
             self.look_for(under_way)
             self.settings.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        (answer,) = self.patiently(lambda: self.chain.send([one.attempt]))
+        try:
+            attempt = one.attempt if self._may_pay(one.attempt) else self.to_send(one.entry)
+        except TooDear as error:
+            self._hold(one, str(error).removesuffix("."))
+            return False
+        (answer,) = self.patiently(lambda: self.chain.send([attempt]))
         if (answer and answer[0]) in TAKEN:
             self._journal.mark_sent([one.entry])
             return True
         self._hold(one, f"a node does not take it: {answer[1] if answer else answer}")
         return False
 
+    def _may_pay(self, attempt: Attempt) -> bool:
+        return self.settings.fee_cap is None or attempt.max_fee <= self.settings.fee_cap
+
     def _hold(self, one: _Missing, why: str, refusal: Reverts | None = None) -> None:
         if one.is_removed:
             reverted = reverted_with(refusal) if refusal else b""
             self._journal.hold(one.entry, f"{_REMOVED}, and {why}", reverted)
+
+    def to_send(self, entry: Entry) -> Attempt:
+        """The attempt to send of an entry.
+
+        Raises:
+            TooDear: all with its nonce were signed to pay more than the cap is now.
+        """
+        cap = self.settings.fee_cap
+        attempt = entry.within(cap)
+        if attempt is None:
+            raise above_cap(entry.id, entry.latest.max_fee, cap or 0)
+        return attempt
 
     def refusal(self, entry: Entry) -> Reverts | None:
         """Why the contract would not take it now, if so."""

@@ -9,7 +9,7 @@ from ml.chain.outbox import fees
 from ml.chain.outbox.answers import TAKEN, Answer
 from ml.chain.outbox.chain import OtherChain, Standing
 from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, State
-from ml.chain.outbox.fees import Fees
+from ml.chain.outbox.fees import Fees, TooDear
 from ml.chain.outbox.journal import Journal, Prepared
 from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.refusals import reverted_with
@@ -63,8 +63,16 @@ class Watch:
         return self._keeper.patiently(lambda: self._chain.standing(self.sender))
 
     def deliver(self, entries: Sequence[Entry]) -> list[tuple[Answer, str] | None]:
-        """Send what stands in the journal, in the order of nonces, and note that it was sent."""
-        answers = self._keeper.patiently(lambda: self._chain.send([one.latest for one in entries]))
+        """Send what stands in the journal, in the order of nonces, and note that it was sent.
+
+        Raises:
+            TooDear: one was signed to pay more than the cap is now; those before it are sent.
+        """
+        dear = next((place for place, one in enumerate(entries) if self._is_too_dear(one)), None)
+        if dear:
+            self.deliver(entries[:dear])
+        attempts = [self._keeper.to_send(one) for one in entries]
+        answers = self._keeper.patiently(lambda: self._chain.send(attempts))
         pairs = list(zip(entries, answers, strict=True))
         self._journal.mark_sent(entry for entry, answer in pairs if (answer and answer[0]) in TAKEN)
         return answers
@@ -97,15 +105,28 @@ class Watch:
         Raises:
             TooDear: it would take more than the cap.
         """
-        last = entry.latest
-        offered = Fees(last.max_fee, last.priority_fee, standing.market.base_fee is None)
-        more = fees.replace(offered, standing.market, self._settings.fee_cap)
         nothing = Call(self.sender, self.sender, b"", label=_CANCELLING)
-        attempt = self._sign(nothing, entry.nonce, _FILLING_GAS, more)
+        offered = self._instead_of(entry, standing)
+        attempt = self._sign(nothing, entry.nonce, _FILLING_GAS, offered)
         prepared = Prepared(nothing, attempt, for_nobody=True)
         instead = self._journal.replace(entry, prepared, f"cancelled by {attempt.hash}")
         self.deliver([instead])
         return instead
+
+    def _instead_of(self, entry: Entry, standing: Standing) -> Fees:
+        """What to offer for another transaction with an entry's nonce."""
+        last, cap = entry.latest, self._settings.fee_cap
+        offered = Fees(last.max_fee, last.priority_fee, standing.market.base_fee is None)
+        try:
+            return fees.replace(offered, standing.market, cap)
+        except TooDear:
+            (is_known,) = self._keeper.patiently(lambda: self._chain.knows([entry]))
+            if is_known:
+                raise
+        return fees.offer(standing.market, cap)  # there is nothing to replace
+
+    def _is_too_dear(self, entry: Entry) -> bool:
+        return entry.within(self._settings.fee_cap) is None
 
     def next_nonce(self, standing: Standing) -> int:
         """The first nonce that neither the chain, nor the node, nor the journal has a use for.

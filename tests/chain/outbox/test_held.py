@@ -213,6 +213,21 @@ def test_attempt_that_was_mined_is_sent_again_rather_than_a_later_one(
     assert (again.state, again.mined) == (State.MINED, entry.latest)
 
 
+def test_removed_entry_that_was_signed_above_the_cap_is_held(
+    removed: Removed, open_outbox: Any, node: AnvilNode
+) -> None:
+    entry = removed.registered
+    thrifty = open_outbox("trainer", fee_cap=entry.latest.max_fee - 1)
+    thrifty.keeper.restore()
+    assert (
+        f"removed it, and entry {entry.id} was signed to pay up to" in now(thrifty, entry).failure
+    )
+    assert removed.story.state.latest == 0
+    removed.trainer.keeper.restore()
+    removed.trainer.keyless_queue(entry.call.sender).wait([entry])
+    assert removed.story.state.latest == 1
+
+
 def test_one_at_a_time_sends_again_what_was_removed(removed: Removed, open_outbox: Any) -> None:
     other = open_outbox("trainer")
     other._locks._patience_s = 0.05

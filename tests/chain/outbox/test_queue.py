@@ -199,6 +199,24 @@ def test_fees_stay_below_the_users_cap(
     assert entry.latest.max_fee == cap
 
 
+def test_what_was_signed_under_a_higher_cap_is_not_sent_again_unsaid(
+    open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    node.rpc("evm_setAutomine", False)
+    first, second = open_outbox().queue(sender).put([append(1), append(2)])
+    node.rpc("anvil_dropAllTransactions")
+    thrifty = open_outbox(fee_cap=first.latest.max_fee - 1)
+    with pytest.raises(TooDear, match=rf"^entry {first.id} was signed to pay up to .* not sent"):
+        thrifty.queue(sender).settle()
+    assert thrifty.keeper.chain.knows([first, second]) == [False, False]
+    assert {one.state for one in thrifty.journal.entries()} == {State.SENT}
+    node.rpc("evm_setAutomine", True)
+    assert thrifty.queue(sender).cancel(first).state is State.DROPPED
+    open_outbox().queue(sender).settle()
+    open_outbox().queue(sender).wait([second])
+    assert recorded() == [2]
+
+
 def test_nonce_that_another_program_used_is_not_waited_for(
     open_outbox: Any, append: Any, recorded: Any, sender: Any, node: AnvilNode
 ) -> None:
