@@ -3,7 +3,8 @@
 On an Anvil of its own, whose chain grows from 100 to 100,000 events: a model's registrations and
 validations, and from 20,000 on records of the log. At each length an index is made from nothing,
 and asked; beside it stands what the same questions cost without one. PostgreSQL is measured too
-where ``--postgres URL`` names one. Ends with 1 if a target is missed.
+where ``--postgres URL`` names one. Ends with 1 if a target is missed. ``--events N`` measures at
+that length alone and keeps no results.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,7 @@ APPENDS_PER_TRANSACTION: Final = 300
 ROUNDS: Final = 5
 
 MAKE: Final = "make it, s"
+MAKE_CPU: Final = "… of this process's CPU, s"
 NOTHING_NEW: Final = "update with nothing new, ms"
 LINEAGE: Final = "lineage, ms"
 SEARCH: Final = "the latest 10 events that name the model, ms"
@@ -116,11 +118,13 @@ class LongChain:
             raise AssertionError("not every record was made")
 
 
-def measure(places: dict[str, URL], chain: ChainName) -> dict[int, dict[str, Figures]]:
+def measure(
+    places: dict[str, URL], chain: ChainName, lengths: Sequence[int] = LENGTHS
+) -> dict[int, dict[str, Figures]]:
     """The figures by length and kind of database, on the connected chain."""
     grown = LongChain.begin()
     curve: dict[int, dict[str, Figures]] = {}
-    for length in LENGTHS:
+    for length in lengths:
         grown.grow(length)
         curve[length] = {
             kind: _figures(grown, Database(place, chain, anew=True))
@@ -135,11 +139,14 @@ def _figures(grown: LongChain, database: Database) -> Figures:
     contracts = [followed(registry), followed(grown.log)]
     index = EventIndex(database, source, contracts, FINAL_DEPTH)
     latest = grown.line.latest
+    before = time.process_time()
     made = _seconds(index.update)
+    busy = time.process_time() - before
     indexed = IndexedRegistry(registry, index)
     search = Search((model,))
     figures = {
         MAKE: made,
+        MAKE_CPU: busy,
         NOTHING_NEW: 1_000 * _best(index.update),
         LINEAGE: 1_000 * _best(lambda: index.lineage(registry.address, model, latest)),
         SEARCH: 1_000 * _best(lambda: index.find(search, 10)),
@@ -166,6 +173,8 @@ def _best(act: Callable[[], object]) -> float:
 def missed(curve: dict[int, dict[str, Figures]]) -> Iterator[str]:
     """The targets that SQLite misses."""
     for (length, name), most in TARGETS.items():
+        if length not in curve:
+            continue
         value = curve[length]["SQLite"][name]
         if value > most:
             yield f"{name} at {length:,} events: {value:,} instead of {most:,}"
@@ -173,15 +182,21 @@ def missed(curve: dict[int, dict[str, Figures]]) -> Iterator[str]:
 
 def show(curve: dict[int, dict[str, Figures]]) -> None:
     """Print a table per kind of database."""
-    for kind in curve[LENGTHS[0]]:
+    some = next(iter(curve.values()))
+    for kind in some:
         table = Table("events", *(f"{length:,}" for length in curve), title=kind, box=None)
-        for name in curve[LENGTHS[0]][kind]:
+        for name in some[kind]:
             table.add_row(name, *(f"{each[kind][name]:,.4g}" for each in curve.values()))
         Console().print(table)
 
 
-def run(postgres: str | None = None) -> int:
-    """Measure on an Anvil of its own, write the results, print them; return the exit code."""
+def run(postgres: str | None = None, events: int | None = None) -> int:
+    """Measure on an Anvil of its own, write the results, print them; return the exit code.
+
+    Args:
+        postgres: the URL of one that is measured too
+        events: measure at that length alone, and write nothing
+    """
     logger.set_level("WARNING")
     with tempfile.TemporaryDirectory() as folder, own_chain():
         genesis = networks.provider.get_block(0).hash or b""
@@ -189,12 +204,13 @@ def run(postgres: str | None = None) -> int:
         places = {"SQLite": place_for(chain, folder)}
         if postgres:
             places["PostgreSQL"] = place_for(chain, postgres)
-        curve = measure(places, chain)
+        curve = measure(places, chain, (events,) if events else LENGTHS)
         node = networks.provider.client_version
     conditions = {**machine.describe(), "node": node, "load_average": round(os.getloadavg()[0], 1)}
-    RESULTS.parent.mkdir(exist_ok=True)
     document = {"events": curve, "versions_at_most": VERSIONS, "machine": conditions}
-    RESULTS.write_text(json.dumps(document, indent=2) + "\n")
+    if events is None:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(document, indent=2) + "\n")
     show(curve)
     problems = list(missed(curve))
     for problem in problems:
@@ -203,6 +219,8 @@ def run(postgres: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.chain.index")
-    arguments.add_argument("--postgres", metavar="URL", help="measure in this one too")
-    sys.exit(run(arguments.parse_args().postgres))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chain.index")
+    parser.add_argument("--postgres", metavar="URL", help="measure in this one too")
+    parser.add_argument("--events", metavar="N", type=int, help="at this length alone")
+    arguments = parser.parse_args()
+    sys.exit(run(arguments.postgres, arguments.events))
