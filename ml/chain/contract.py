@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ape.contracts import ContractInstance
 from ape.exceptions import TransactionError
@@ -19,7 +19,7 @@ from eth_abi.exceptions import EncodingError
 from web3.exceptions import ContractLogicError
 
 from ml.chain import logs
-from ml.chain.logs import Event, Topics
+from ml.chain.logs import BLOCKS_PER_CALL, Event, Topics
 from ml.chain.outbox.chain import Reverts
 from ml.chain.outbox.entry import Call, Entry, State
 from ml.chain.outbox.opening import outbox_of
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 Sentences: TypeAlias = Mapping[str, Callable[[Mapping[str, Any]], str]]
 """By the name of a custom error: a sentence, from the values that the error carries."""
-
-BLOCKS_PER_CALL: Final = 10_000
-"""Public nodes refuse to search more blocks at once."""
 
 
 class DeployedContract:
@@ -182,15 +179,19 @@ class DeployedContract:
         provider = self.contract.provider
         known = self.contract.contract_type.events
         head = provider.get_block("latest").number or 0
-        for first in range(self.deployed_at, head + 1, BLOCKS_PER_CALL):
+
+        def ask(first: int, last: int) -> list[Event]:
             query = {
                 "address": self.address,
                 "fromBlock": hex(first),
-                "toBlock": hex(min(first + BLOCKS_PER_CALL - 1, head)),
+                "toBlock": hex(last),
                 "topics": topics,
             }
             answer = provider.make_request("eth_getLogs", [query])
-            yield from logs.decode(answer, self.address, topics, known)
+            return logs.decode(answer, self.address, topics, known)
+
+        for portion in logs.portions(ask, self.deployed_at, head, BLOCKS_PER_CALL):
+            yield from portion
 
     def _told(self, error: ContractRefused) -> ContractRefused:
         """The refusal with the contract's own sentence, where it has one."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eth_abi.exceptions import DecodingError
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 Topics = Sequence[str | None]
 """A filter: 0x and hex for each topic that has to be this one, None for any (eth_getLogs)."""
+
+BLOCKS_PER_CALL: Final = 10_000
+"""Public nodes refuse to search more blocks at once."""
+
+Answer = TypeVar("Answer")
 
 _TOPIC_DIGITS: Final = 66
 """0x and 32 bytes."""
@@ -42,6 +47,27 @@ class Event:
     def model(self) -> bytes:
         """The id of the model that the event is about."""
         return bytes(self.arguments["modelId"])
+
+
+def portions(
+    ask: Callable[[int, int], Answer | None], first: int, last: int, most: int = BLOCKS_PER_CALL
+) -> Iterator[Answer]:
+    """The answers about all blocks from one to another, in their order, a portion at a time.
+
+    Args:
+        ask: about blocks from one to another; None if these are too many at once
+        first: the first block
+        last: the last block
+        most: how many blocks to ask about at once; fewer once these are too many
+    """
+    while first <= last:
+        end = min(first + most - 1, last)
+        answer = ask(first, end)
+        if answer is None:
+            most = max(1, (end - first + 1) // 2)
+            continue
+        yield answer
+        first = end + 1
 
 
 def topic_of(event: EventABI) -> str:

@@ -16,11 +16,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from ml.chain.contract import BLOCKS_PER_CALL
 from ml.chain.index import tables
 from ml.chain.index.blocks import BlockSource, Header, Log, Moved, hash_bytes
 from ml.chain.index.database import Database
 from ml.chain.index.rows import Followed, Rows, rows_of
+from ml.chain.logs import BLOCKS_PER_CALL
 from ml.chain.outbox.settings import FINAL_DEPTH
 from ml.errors import ModelproofError, NotVerified
 

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from ml.chain.logs import portions
 from ml.chain.outbox.answers import Answer, meaning_of
 from ml.chain.outbox.entry import Attempt, Call, Entry, Inclusion
 from ml.chain.outbox.fees import DEFAULT_TIP, Market
@@ -233,16 +235,31 @@ class Chain:
             subject: the first indexed value of the events that matter, as a topic; None for all
             but: transactions that do not matter
         """
+        head = _number(self._rpc.ask("eth_blockNumber"))
+        topics = [None, subject] if subject else []
+        for logs in portions(partial(self._logs, address, topics), found.block, head):
+            hashes = [_text(log["transactionHash"]) for log in logs]
+            later = hashes[_after(found.transaction, hashes) :]
+            if any(hashed not in but for hashed in later):
+                return True
+        return False
+
+    def _logs(
+        self, address: str, topics: Sequence[str | None], first: int, last: int
+    ) -> list[Any] | None:
+        """The logs of a contract from one block to another; None if these are too many at once."""
         query = {
             "address": address,
-            "fromBlock": hex(found.block),
-            "toBlock": "latest",
-            "topics": [None, subject] if subject else [],
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+            "topics": topics,
         }
-        logs = self._rpc.ask("eth_getLogs", query)
-        hashes = [_text(log["transactionHash"]) for log in logs]
-        later = hashes[_after(found.transaction, hashes) :]
-        return any(hashed not in but for hashed in later)
+        (answer,) = self._rpc.ask_all([("eth_getLogs", [query])])
+        if not isinstance(answer, RpcError):
+            return list(answer)
+        if first < last:
+            return None
+        raise NoAnswer(f"the node does not say what happened in block {first}: {answer.message}")
 
     def _transactions(self, numbers: Iterable[int]) -> dict[tuple[int, str], frozenset[str]]:
         """What is in these blocks of the chain, by number and hash."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,18 @@ from ml.chain.outbox.opening import Outbox, journal_path
 from ml.chain.outbox.queue import Order, SenderQueue
 from ml.chain.outbox.settings import Settings
 from ml.chain.provenance_log import ProvenanceLog
+from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart, network_at
+from tests.contracts.story import THESIS, Cast, Story
 
 IMPATIENT = Settings(timeout_s=60, stuck_after_s=60)
+
+
+def at_once(call: Call) -> dict[str, str]:
+    """A call as a node takes it from an account of its own, to be mined before all others."""
+    fees = {"maxFeePerGas": hex(10**12), "maxPriorityFeePerGas": hex(10**12), "gas": hex(10**6)}
+    return {"from": call.sender, "to": call.to, "data": "0x" + call.data.hex(), **fees}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +89,14 @@ def append(log: ProvenanceLog, sender: Any) -> Any:
         return Order(Call(str(sender.address), log.address, data, label=f"append {number}"))
 
     return append
+
+
+@pytest.fixture
+def repeatable(connected: Session, cast: Cast) -> Order:
+    """What the contract takes, and tells of, as often as it comes."""
+    registry = ModelRegistry(cast.deployer.deploy(ape.project.ModelRegistry))
+    story = Story.begin(registry, cast)
+    return registry._order("setPolicy", (story.id, astuple(THESIS)), cast.admin)
 
 
 @pytest.fixture

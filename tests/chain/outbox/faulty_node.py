@@ -84,6 +84,20 @@ def falsifies(change: Callable[[Any], Any]) -> Fault:
     return fault
 
 
+def searches_no_more_than(blocks: int) -> Fault:
+    """Search logs only in so many blocks at once, as public nodes do."""
+
+    def fault(node: FaultyNode, body: bytes) -> bytes:
+        (question,) = json.loads(body)
+        query = question["params"][0]
+        if int(query["toBlock"], 16) - int(query["fromBlock"], 16) < blocks:
+            return node.forward(body)
+        error = {"code": -32005, "message": "block range too large"}
+        return json.dumps([{"jsonrpc": "2.0", "id": question["id"], "error": error}]).encode()
+
+    return fault
+
+
 def refuses(message: str) -> Fault:
     """Do it, and answer that it could not be done."""
     return falsifies(lambda _: {"error": {"code": -32000, "message": message}})

@@ -11,10 +11,13 @@ import pytest
 from ml.chain.anvil import AnvilNode
 from ml.chain.log_records import Recorded, RecordKind
 from ml.chain.outbox.entry import Entry, State
+from ml.chain.outbox.queue import Order
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart
+from tests.contracts.story import Cast
 
+from .conftest import at_once
 from .faulty_node import (
     Fault,
     FaultyNode,
@@ -24,6 +27,7 @@ from .faulty_node import (
     falsifies,
     refuses,
     repeats,
+    searches_no_more_than,
     truncates,
 )
 
@@ -118,3 +122,20 @@ def test_record_is_made_once_whatever_a_node_says(send_once: Any, lie: str) -> N
     records, (entry,) = send_once(fault, method)
     assert len(records) == 1
     assert entry.state is State.MINED
+
+
+def test_what_happened_since_is_asked_for_in_portions(
+    faulty: FaultyNode, through: Session, repeatable: Order, cast: Cast, node: AnvilNode
+) -> None:
+    outbox = through.outbox
+    queue = outbox.queue(cast.admin)
+    (entry,) = queue.wait(queue.put([repeatable]))
+    node.rpc("anvil_mine", "0x20")
+    faulty.plan(searches_no_more_than(5), "eth_getLogs", times=1_000)
+    again = queue.resume(repeatable)
+    assert again is not None
+    assert again.id == entry.id
+    assert faulty.struck > 32 / 5
+    node.rpc("eth_sendTransaction", at_once(repeatable.call))
+    node.rpc("anvil_mine", "0x20")
+    assert queue.resume(repeatable) is None

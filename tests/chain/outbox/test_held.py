@@ -12,7 +12,7 @@ import pytest
 from ml.chain.anvil import AnvilNode
 from ml.chain.commitment import details_fields, details_hash
 from ml.chain.outbox.chain import Chain, Reverts
-from ml.chain.outbox.entry import Call, Entry, State
+from ml.chain.outbox.entry import Entry, State
 from ml.chain.outbox.fees import Fees
 from ml.chain.outbox.locks import StillHeld
 from ml.chain.outbox.opening import Outbox
@@ -22,6 +22,8 @@ from ml.chain.refusals import refusal, reverted_with
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
 from tests.contracts.story import Cast, Story, weights_of
+
+from .conftest import at_once
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,6 @@ def orders(story: Story) -> tuple[Order, Order]:
         story.registry._order("register", arguments, story.cast.trainer),
         story.registry._order("validate", evaluated, story.cast.validator),
     )
-
-
-def at_once(call: Call) -> dict[str, str]:
-    """A call as a node takes it from an account of its own, to be mined before all others."""
-    fees = {"maxFeePerGas": hex(10**12), "maxPriorityFeePerGas": hex(10**12), "gas": hex(10**6)}
-    return {"from": call.sender, "to": call.to, "data": "0x" + call.data.hex(), **fees}
 
 
 def put(outbox: Outbox, sender: Any, order: Order) -> list[Entry]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple
 from typing import Any
 
 import ape
@@ -18,10 +17,8 @@ from ml.chain.outbox.fees import TooDear
 from ml.chain.outbox.queue import NotMined, Order, SenderQueue
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.refusals import refusal
-from ml.chain.registry import ModelRegistry
-from ml.chain.session import Session
 from ml.errors import ModelproofError
-from tests.contracts.story import THESIS, Cast, Story
+from tests.contracts.story import Cast
 
 
 def nonce(node: AnvilNode, account: Any, block: str = "latest") -> int:
@@ -88,14 +85,6 @@ def test_same_call_is_sent_once_until_its_result_has_arrived(
     (same,) = other.put([append(1)])
     assert (same.id, same.nonce) == (entry.id, entry.nonce)
     assert nonce(node, sender, "pending") == entry.nonce + 1
-
-
-@pytest.fixture
-def repeatable(connected: Session, cast: Cast) -> Order:
-    """What the contract takes, and tells of, as often as it comes."""
-    registry = ModelRegistry(cast.deployer.deploy(ape.project.ModelRegistry))
-    story = Story.begin(registry, cast)
-    return registry._order("setPolicy", (story.id, astuple(THESIS)), cast.admin)
 
 
 @pytest.mark.parametrize("killed", ["before it was sent", "after it was mined"])
