@@ -9,6 +9,7 @@ processor, whatever else was trained in the process. Imports torch.
 from __future__ import annotations
 
 import functools
+import hmac
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ml.errors import ModelproofError
 from ml.federated.aggregation import Weights
 from ml.federated.parts import Part
 from ml.federated.run_configuration import LocalTraining
+from ml.training import canonical
 from ml.training.architectures import Architecture, ArchitectureName
 from ml.training.loop import TrainingDiverged, derive_seed, deterministic
 from ml.training.networks import build_network
@@ -32,6 +34,8 @@ from ml.training.networks import build_network
 from .dense_kernel import DenseKernel
 from .kernel import Kernel, Samples
 from .network_kernel import NetworkKernel
+from .privacy_ledger import NoisySteps, NoisyTraining
+from .private_training import PrivateKernel, epsilon, noisy_steps
 
 _DENSE: Final = (ArchitectureName.DENSE, ArchitectureName.LOGISTIC)
 
@@ -56,6 +60,16 @@ def round_seed(seed: int, client: int, epoch: int, iteration: int) -> int:
     return derive_seed(seed, f"client {client}, epoch {epoch}, iteration {iteration}")
 
 
+def private_seed(secret: bytes, training: NoisyTraining) -> int:
+    """The seed of one private training: from a secret of the client's, and all that it is known by.
+
+    So no two trainings have the same noise, whose difference would be free of it.
+    """
+    told = canonical.dump(training).encode()
+    digest = hmac.digest(secret, b"modelproof.noise.v1" + told, "sha256")
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def train_locally(
     architecture: Architecture,
     local: LocalTraining,
@@ -64,6 +78,7 @@ def train_locally(
     *,
     seed: int,
     iteration: int,
+    earlier: Sequence[NoisySteps] = (),
 ) -> LocalResult:
     """Train a model on a client's samples; ``base`` and ``part`` are left as they are.
 
@@ -72,8 +87,10 @@ def train_locally(
         local: how.
         base: the weights to start from.
         part: the client's samples.
-        seed: of the order of samples: see `round_seed`.
+        seed: of the order of samples: see `round_seed`. With privacy, sampling and noise follow
+            from it, and it must be known by nobody else: see `private_seed`.
         iteration: the round, counted from 1.
+        earlier: with privacy, what was spent on these samples before: see `privacy_ledger`.
 
     Raises:
         TrainingDiverged: a weight became NaN or infinite.
@@ -88,29 +105,45 @@ def train_locally(
     rate = local.learning_rate_of(iteration)
     generator = torch.Generator().manual_seed(derive_seed(seed, "order of samples"))
     with deterministic(threads=1):
-        kernel = _kernel(architecture, local, base, samples, rate)
+        kernel = _kernel(architecture, local, base, samples, rate, seed)
         for epoch in range(1, local.epochs + 1):
             kernel.train_epoch(trained, generator)
             _check_finite(kernel.weights(), f"in epoch {epoch} of {local.epochs}", rate)
-        correct = kernel.correct(trained) if local.count_correct else None
-        kept_correct = kernel.correct(kept) if len(kept) else None
+        # what epsilon covers is the weights: with privacy, nothing else is told of the samples
+        tells = local.privacy is None
+        correct = kernel.correct(trained) if local.count_correct and tells else None
+        kept_correct = kernel.correct(kept) if len(kept) and tells else None
     return LocalResult(
         weights={name: kernel.weights()[name].numpy() for name in base},
         samples=len(trained),
         correct=correct,
         validation_ppm=None if kept_correct is None else kept_correct * MAX_PPM // len(kept),
-        epsilon=None,
+        epsilon=_epsilon(local, len(trained), earlier),
     )
 
 
 def _kernel(
-    architecture: Architecture, local: LocalTraining, base: Weights, samples: Samples, rate: float
+    architecture: Architecture,
+    local: LocalTraining,
+    base: Weights,
+    samples: Samples,
+    rate: float,
+    seed: int,
 ) -> Kernel:
     """The fastest kernel that does what the settings say."""
     tensors = {name: torch.tensor(tensor) for name, tensor in base.items()}
+    if local.privacy is not None:
+        privacy = local.privacy
+        return PrivateKernel(architecture, local, privacy, tensors, samples, rate, seed)
     if architecture.name in _DENSE and not (local.momentum or local.weight_decay or local.mu):
         return DenseKernel(architecture, tensors, samples, local.batch_size, rate)
     return NetworkKernel(architecture, local, tensors, samples, rate)
+
+
+def _epsilon(local: LocalTraining, samples: int, earlier: Sequence[NoisySteps]) -> float | None:
+    if local.privacy is None:
+        return None
+    return epsilon((*earlier, noisy_steps(local, samples)), local.privacy.delta)
 
 
 def _divided(samples: int, share: float) -> tuple[Tensor, Tensor]:
