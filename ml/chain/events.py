@@ -59,6 +59,7 @@ def read(
     registry: ModelRegistry,
     *,
     model: bytes | None = None,
+    version: int | None = None,
     weights: bytes | None = None,
     name: str | None = None,
 ) -> list[Event]:
@@ -66,6 +67,7 @@ def read(
 
     Args:
         model: only this model's
+        version: only those whose second topic is this number, as of all that are about a version
         weights: only registrations of these weights
         name: only events of this name
 
@@ -78,10 +80,12 @@ def read(
     if name is not None:
         abi = next(e for e in registry.contract.contract_type.events if e.name == name)
         topics = [logs.topic_of(abi)]
-    if model is not None or weights is not None:
+    if model is not None or version is not None or weights is not None:
         topics.append("0x" + model.hex() if model is not None else None)
+    if version is not None or weights is not None:
+        topics.append(f"0x{version:064x}" if version is not None else None)
     if weights is not None:
-        topics += [None, "0x" + weights.hex()]
+        topics.append("0x" + weights.hex())
     return list(registry.search(topics))
 
 

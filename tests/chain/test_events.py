@@ -45,6 +45,18 @@ def test_events_of_other_models_are_not_among_them(registry: ModelRegistry, crea
     assert names(registry, one) == ["ModelCreated"]
 
 
+def test_events_of_one_version_are_read_alone(registry: ModelRegistry, create: Create) -> None:
+    one, other = create(), create()
+    one.play(90, 91)
+    other.play(92, 93)
+    told = events.read(registry, model=one.id, version=2)
+    assert [event.name for event in told] == ["VersionRegistered", "VersionValidated"]
+    assert {event.arguments["version"] for event in told} == {2}
+    (validated,) = events.read(registry, model=other.id, version=1, name="VersionValidated")
+    assert validated.arguments["accuracy"] == 920_000
+    assert not events.read(registry, model=one.id, version=2, weights=weights_of(1))
+
+
 def test_registration_says_what_was_registered(registry: ModelRegistry, story: Story) -> None:
     story.play(90)
     receipt = story.register(metadata='{"seed":7}')
