@@ -1,0 +1,71 @@
+"""A validator's loop: one task after the other, until training is over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ml.federated import replies, tasks
+from ml.federated.tasks import DecisionTask, TrainingCompleteTask, ValidateTask
+from ml.federated.transport import QueueNames, Transport
+from ml.training.canonical import MalformedJson
+
+from .validator import Answer, Validator
+
+_LOOK_AGAIN_S: Final = 1.0
+
+
+def serve(
+    validator: Validator,
+    transport: Transport,
+    names: QueueNames,
+    tell: Callable[[ValidateTask, Answer], None] = lambda _task, _answer: None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> None:
+    """Answer tasks until TRAINING_COMPLETE comes.
+
+    A task is acknowledged once its answer is in the coordinator's queue: who dies in between does
+    it again, and sends nothing twice.
+
+    Args:
+        validator: who answers
+        transport: where tasks come from
+        names: of the training's queues
+        tell: told of each task that was answered
+        is_over: asked about once a second; ends the loop
+
+    Raises:
+        TransportError: the broker cannot be reached, or does not take an answer.
+        NoAnswer, NotMined, StillHeld: the chain cannot be used for now; the task comes again.
+    """
+    queue = names.validator(validator.address)
+    while not is_over():
+        delivery = transport.receive([queue], _LOOK_AGAIN_S)
+        if delivery is None:
+            continue
+        task = _read(delivery.body)
+        if isinstance(task, ValidateTask):
+            answer = validator.handle(task)
+            transport.publish(names.coordinator, _written(answer))
+            tell(task, answer)
+        delivery.acknowledge()
+        if isinstance(task, TrainingCompleteTask):
+            return
+
+
+def _read(data: bytes) -> ValidateTask | TrainingCompleteTask | None:
+    """The task in a message; None, with a warning, if it is nothing for a validator."""
+    try:
+        task = tasks.load(data)
+    except MalformedJson as error:
+        logging.getLogger(__name__).warning("a message was ignored: %s", error)
+        return None
+    if isinstance(task, ValidateTask | TrainingCompleteTask):
+        return task
+    logging.getLogger(__name__).warning("a %s task is not for a validator", task.task_type)
+    return None
+
+
+def _written(answer: Answer) -> bytes:
+    return tasks.dump(answer) if isinstance(answer, DecisionTask) else replies.dump(answer)
