@@ -22,10 +22,10 @@ from ml.chain.log_proofs import LogPlace
 from ml.chain.log_records import MAX_COUNT, NO_METADATA, Batch, RecordKind, Statement
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.session import Session, connect
-from ml.errors import ModelproofError
+from ml.errors import ModelproofError, NotVerified
 from tests.contracts.story import Cast
 
-from .outbox.faulty_node import FaultyNode, drops_the_request
+from .outbox.faulty_node import FaultyNode, drops_the_request, falsifies
 from .places import kept_apart
 
 DEADLINE_S = 300
@@ -211,6 +211,32 @@ def test_node_that_does_not_answer_is_told_and_what_came_is_recorded_later(
             faulty.plan(drops_the_request, "eth_sendRawTransaction", times=0)
             assert to.add(statement(1)).result(DEADLINE_S).proof.holds
         assert len(log.recorded()) == 1
+
+
+def test_record_that_a_node_tells_otherwise_is_not_believed(
+    node: AnvilNode, cast: Cast, tmp_path: Path
+) -> None:
+    def miscounted(told: str) -> str:
+        is_record = len(told) > 2 + 2 * 64
+        return told.replace(f"{1:064x}", f"{2:064x}") if is_record else told
+
+    with (
+        kept_apart(tmp_path),
+        FaultyNode(node.port) as faulty,
+        connect(f"ethereum:dev:{faulty.url}") as session,
+    ):
+        log = ProvenanceLog(cast.deployer.deploy(ape.project.ProvenanceLog))
+        place = LogPlace(session.chain_id, session.genesis, log.address)
+        to = BatchRecorder(log, place, cast.client, tmp_path / NAME)
+        future = to.add(statement(1))
+        faulty.plan(falsifies(miscounted), "eth_call", times=1_000_000)
+        with pytest.raises(NotVerified, match="is on record as something else"):
+            to.record_now()
+        assert isinstance(future.exception(0), NotVerified)
+        faulty.plan(falsifies(miscounted), "eth_call", times=0)
+        (proven,) = to.record_now()
+        assert proven.record == log.record(proven.proof.submitter, proven.proof.batch)
+        to.close()
 
 
 # --- What is taken --------------------------------------------------------------------------------
