@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ml.storage.delta_chains import NamedVersion
     from ml.storage.places import Places
     from ml.storage.replicas import Failure
+    from ml.storage.retention import Retention
     from ml.storage.upkeep import Finding, Statistics
 
 model_option = click.option(
@@ -28,7 +29,7 @@ model_option = click.option(
 def cli() -> None:
     """Look after stored objects: find what is lost or damaged, repair it, delete what is garbage.
 
-    No key is needed.
+    No key is needed, but for `gc --retention`.
     """
 
 
@@ -67,37 +68,29 @@ def repair(ui: Ui, model: str | None, places: tuple[str, ...]) -> None:
     help="Days: what is newer may be about to be registered.",
 )
 @click.option(
-    "--updates",
-    "listed",
-    type=click.Path(path_type=Path),
-    help="JSON file with the CIDs of clients' updates and the version that each went into.",
-)
-@click.option(
     "--retention",
     default="keep",
     show_default=True,
-    help="Of clients' updates: keep, drop:VERSIONS, or thin:VERSIONS:EVERY.",
+    help="Of clients' updates: keep, drop:VERSIONS, or thin:VERSIONS:EVERY."
+    "  Takes a key, to read which version each went into.",
 )
 @places_option
-def gc(
-    ui: Ui, delete: bool, days: float, listed: Path | None, retention: str, places: tuple[str, ...]
-) -> None:
+def gc(ui: Ui, delete: bool, days: float, retention: str, places: tuple[str, ...]) -> None:
     """List or delete objects that no version of any model on this chain names.
 
     Objects for models on another chain look like garbage here: keep them in another folder.
     """
     from ml.errors import ModelproofError
     from ml.storage import upkeep
-    from ml.storage.retention import Retention, read_updates
+    from ml.storage.retention import Retention
 
     newest = upkeep.days_before(time.time(), days)
     rule = Retention.parse(retention)
-    versions = read_updates(listed) if listed else {}
-    updates = upkeep.Updates(rule, versions, max(versions.values(), default=0))
     opened = open_places(places)
     named = {digest for version in _named(ui, None) for digest in version.digests}
+    given_up = _given_up(ui, rule, opened)
     # what one folder calls garbage may be new in another: it is garbage where all agree
-    verdicts = [upkeep.garbage(folder, named, newest, updates) for folder in opened.folders]
+    verdicts = [upkeep.garbage(folder, named, newest, given_up) for folder in opened.folders]
     found = upkeep.agreed(opened.folders, verdicts)
     if delete and not named:
         raise ModelproofError(
@@ -106,14 +99,29 @@ def gc(
         )
     if delete:
         upkeep.delete(opened.stores, found)
-    if listed or retention != "keep":
-        ui.note(rule.cost)
     for cid in found:
         ui.say(str(cid))
     ui.note(
         f"{len(found)} objects were deleted." if delete else f"{len(found)} objects are garbage."
     )
     ui.result({"garbage": [str(cid) for cid in found], "deleted": delete})
+
+
+def _given_up(ui: Ui, rule: Retention, opened: Places) -> Collection[Cid]:
+    """The clients' updates that are not to be kept, and what is to be said of that."""
+    if rule.versions is None:
+        return ()
+    from ml.storage.key_files import keys_in_environment
+    from ml.storage.retention import given_up
+    from ml.training.named_updates import named_updates
+
+    keys = keys_in_environment(os.environ)
+    with ui.connect() as session:
+        known = named_updates(session.registry(), opened, keys)
+    ui.note(rule.cost)
+    for version in known.unread:
+        ui.note(f"The updates of {version.rstrip('.')}; they are kept.")
+    return given_up(rule, known.uses)
 
 
 @command("ape run store stats --model mine --store objects", name="stats", group=cli)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ml.errors import NotVerified
+from ml.storage import retention
 from ml.storage.access import addressed_to, open_sidecar
 from ml.storage.cid import Cid
 from ml.storage.encrypted import put_encrypted, read_sidecar
@@ -20,8 +21,7 @@ from ml.storage.keys import Key, Recipient
 from ml.storage.places import Places
 from ml.storage.sidecar import Payload, Sidecar
 
-RUN_FORMAT: Final = "federated-run"
-"""What the sidecar of a run's configuration calls its plaintext."""
+RUN_FORMAT: Final = retention.RUN_FORMAT
 
 
 class Objects:

@@ -7,18 +7,19 @@ was aggregated from are many times as large, and the chain names them by one roo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Self
 
-from ml.artifact import strict_json
-from ml.artifact.errors import quoted, quoted_path
+from ml.artifact.errors import quoted
 
 from .cid import Cid
 from .errors import StorageError
 
 UPDATE_FORMAT: Final = "client-update"
 """What the sidecar of a client's update calls its plaintext."""
+RUN_FORMAT: Final = "federated-run"
+"""What the sidecar of a federated run's configuration calls its plaintext."""
 _FORM: Final = re.compile(r"drop:(\d{1,9})|thin:(\d{1,9}):(\d{1,9})")
 
 
@@ -69,16 +70,19 @@ class Retention:
         )
 
 
-def read_updates(path: Path) -> dict[Cid, int]:
-    """Read which updates went into which version: a JSON object, CID to version.
+@dataclass(frozen=True, slots=True)
+class Use:
+    """That an update went into a version, as the chain has it."""
 
-    Raises:
-        StorageError: it is something else.
-        ArtifactError: the file cannot be read, or is no JSON.
-    """
-    listed = strict_json.read(path)
-    if not isinstance(listed, dict) or not all(
-        type(version) is int and version > 0 for version in listed.values()
-    ):
-        raise StorageError(f"{quoted_path(path)} is no list of updates: {{CID: version, …}}")
-    return {Cid.parse(text): version for text, version in listed.items()}
+    version: int
+    latest: int
+    """The number of the model's latest version."""
+
+
+def given_up(rule: Retention, uses: Mapping[Cid, Iterable[Use]]) -> set[Cid]:
+    """The updates that the rule keeps for none of the versions that they went into."""
+    return {
+        cid
+        for cid, versions in uses.items()
+        if not any(rule.keeps(use.version, use.latest) for use in versions)
+    }

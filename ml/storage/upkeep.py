@@ -19,7 +19,7 @@ from .local_store import LocalStore
 from .naming import checked
 from .recorded import possible_cids
 from .replicas import Failure
-from .retention import UPDATE_FORMAT, Retention
+from .retention import RUN_FORMAT, UPDATE_FORMAT
 from .store import Sidecars, Store
 
 _DAY_S: Final = 86_400.0
@@ -142,22 +142,6 @@ def _kept_among(cids: Iterable[Cid], store: Store) -> set[Cid]:
     return {cid for cid in cids if store.has(cid)}
 
 
-@dataclass(frozen=True, slots=True)
-class Updates:
-    """Which of the objects are clients' updates, and how long those are kept."""
-
-    retention: Retention
-    versions: Mapping[Cid, int]
-    """The version that each went into; those that are not listed are kept."""
-    latest: int
-    """The latest version."""
-
-    def gives_up(self, cid: Cid) -> bool:
-        """Whether an update is to be deleted."""
-        version = self.versions.get(cid)
-        return version is not None and not self.retention.keeps(version, self.latest)
-
-
 def days_before(now: float, days: float) -> float:
     """The time so many days before ``now``, both in seconds since the epoch.
 
@@ -170,7 +154,7 @@ def days_before(now: float, days: float) -> float:
 
 
 def garbage(
-    folder: LocalStore, named: Collection[bytes], newest: float, updates: Updates
+    folder: LocalStore, named: Collection[bytes], newest: float, given_up: Collection[Cid] = ()
 ) -> list[Cid]:
     """Find what nobody needs among the objects that lie, or whose sidecars lie, in a folder.
 
@@ -178,7 +162,8 @@ def garbage(
         folder: also tells which objects on an IPFS node are ours
         named: digests of the CIDs that versions on chain name; these objects are never garbage
         newest: seconds since the epoch; what came later may be about to be named
-        updates: the rule for clients' updates, which are garbage by this rule alone
+        given_up: the clients' updates that a rule gives up; others are no garbage. What describes
+            a federated run is none either: the metadata of its versions names it
 
     Returns:
         the objects, in the order of their CIDs. One whose sidecar is damaged, or cannot be read, is
@@ -192,12 +177,12 @@ def garbage(
         if cid.digest in named or folder.changed_at(cid) > newest:
             continue
         try:
-            is_update = read_sidecar(folder.sidecars, cid).payload.format == UPDATE_FORMAT
+            kind = read_sidecar(folder.sidecars, cid).payload.format
         except UnknownObject:  # nobody can ever read it
-            is_update = False
+            kind = None
         except ModelproofError:  # damaged, or the disk does not give it
             continue
-        if not is_update or updates.gives_up(cid):
+        if kind not in (UPDATE_FORMAT, RUN_FORMAT) or (kind == UPDATE_FORMAT and cid in given_up):
             found.append(cid)
     return found
 

@@ -184,22 +184,48 @@ class Archive:
 
     def _fetch_metadata(self, record: Registered, model: NamedModel, stored: StoredVersion) -> None:
         """Get the training metadata too, if the registration names an object that holds it."""
-        cid, digest = stated_metadata_object(record), stated_metadata_digest(record)
-        if cid is None or digest is None or has_digest(stored.metadata, digest):
+        digest = stated_metadata_digest(record)
+        if digest is None or has_digest(stored.metadata, digest):
             return
-        store, sidecars = self.places.store, self.places.sidecars
-        text = bytearray()
-        with open_decrypted(store, sidecars, cid, self.keys) as pieces:
-            for piece in pieces:
-                text += piece
-                if len(text) > _MAX_METADATA_BYTES:
-                    raise NotVerified(f"object {cid} is too large to be training metadata")
-        if hashlib.sha256(text).digest() != digest:
-            raise NotVerified(
-                f"object {cid} is not the training metadata of v{record.version} of {model.name}:"
-                f" its SHA-256 is not {digest.hex()}"
-            )
-        writing.write_bytes(stored.metadata, bytes(text))
+        text = stored_metadata(self.places, self.keys, record, model.name)
+        if text is not None:
+            writing.write_bytes(stored.metadata, text)
+
+
+def stored_metadata(
+    places: Places, keys: Sequence[Key], record: Registered, name: str
+) -> bytes | None:
+    """Get the training metadata that a registration states from the stores.
+
+    Args:
+        places: the stores
+        keys: what opens what is in them
+        record: the registration, which has been checked against the version's commitment
+        name: the model's, for messages
+
+    Returns:
+        the text, or None if the registration names no object that holds it
+
+    Raises:
+        UnknownObject: the object is in none of the stores.
+        NoKey, WrongKey, MissingRecipient: no key opens it.
+        NotVerified: it is damaged, or another text.
+    """
+    cid, digest = stated_metadata_object(record), stated_metadata_digest(record)
+    if cid is None or digest is None:
+        return None
+    text = bytearray()
+    with open_decrypted(places.store, places.sidecars, cid, keys) as pieces:
+        for piece in pieces:
+            text += piece
+            if len(text) > _MAX_METADATA_BYTES:
+                raise NotVerified(f"object {cid} is too large to be training metadata")
+    if hashlib.sha256(text).digest() != digest:
+        raise NotVerified(
+            f"object {cid} is not the training metadata of v{record.version} of {name}:"
+            f" its SHA-256 is not {digest.hex()}"
+        )
+    return bytes(text)
 
 
 @dataclass(frozen=True, slots=True)

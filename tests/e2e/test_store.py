@@ -231,7 +231,8 @@ def test_what_a_version_names_or_builds_on_is_never_collected(run: ApeRun, kept:
     one, two = kept.stores
     garbage = put_encrypted(two, two.sidecars, [NOBODY_NEEDS], [MASTER], Payload("pt")).stored.cid
     now = (*kept.by_option, "--older-than", "0")
-    assert told(run, "store", "gc", *now) == {"garbage": [str(garbage)], "deleted": False}
+    rule = ("--retention", "drop:0")
+    assert told(run, "store", "gc", *now, *rule) == {"garbage": [str(garbage)], "deleted": False}
     assert two.has(garbage)
     told(run, "store", "gc", *now, "--delete")
     assert set(one.names()) == set(two.names()) == set(kept.objects)

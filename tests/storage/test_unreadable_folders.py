@@ -19,11 +19,9 @@ from ml.storage.naming import name
 from ml.storage.places import Places
 from ml.storage.recorded import possible_cids
 from ml.storage.replicas import Policy, TooFewReplicas
-from ml.storage.retention import Retention
 from ml.storage.sidecar import Payload
 from ml.storage.upkeep import (
     Finding,
-    Updates,
     examine,
     examine_sidecars,
     garbage,
@@ -188,5 +186,5 @@ def test_folder_in_the_place_of_a_file_is_unknown_and_the_rest_is_read(good: Loc
         path.mkdir()
     assert conditions(list(examine([good], objects))) == ["unknown", "whole"]
     assert conditions(list(examine_sidecars([good], objects))) == ["unknown", "whole"]
-    assert garbage(good, [], time.time() + 3600, Updates(Retention(), {}, 0)) == [fine]
+    assert garbage(good, [], time.time() + 3600) == [fine]
     assert statistics(good.sidecars, good).formats == {"pt": 1, "(unreadable sidecar)": 1}

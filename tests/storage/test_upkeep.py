@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -10,22 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from ml.artifact import ArtifactError
 from ml.storage.access import add_recipient
 from ml.storage.cid import LEAF_BYTES, Cid
 from ml.storage.encrypted import put_encrypted
-from ml.storage.errors import InvalidCid, StorageError
+from ml.storage.errors import StorageError
 from ml.storage.ipfs import IpfsStore
 from ml.storage.keys import MasterKey
 from ml.storage.kubo import Patience
 from ml.storage.local_store import LocalStore
 from ml.storage.naming import name
 from ml.storage.places import open_store
-from ml.storage.retention import UPDATE_FORMAT, Retention, read_updates
+from ml.storage.retention import RUN_FORMAT, UPDATE_FORMAT, Retention, Use, given_up
 from ml.storage.sidecar import Payload, Sidecar
 from ml.storage.upkeep import (
     Finding,
-    Updates,
     agreed,
     days_before,
     delete,
@@ -40,7 +37,6 @@ from ml.storage.upkeep import (
 
 KEY = MasterKey.generate()
 SOON = time.time() + 3600
-NO_UPDATES = Updates(Retention(), {}, 0)
 ELSEWHERE = name([b"an object that is not here"]).cid
 
 
@@ -153,15 +149,15 @@ def test_what_the_chain_names_is_looked_for(one: LocalStore, two: LocalStore) ->
 
 def test_what_a_version_names_is_never_garbage(one: LocalStore) -> None:
     named, unnamed = put(one), put(one)
-    assert garbage(one, [named.digest], SOON, NO_UPDATES) == [unnamed]
+    assert garbage(one, [named.digest], SOON) == [unnamed]
     delete([one], [unnamed])
     assert list(one.names()) == list(one.sidecars.names()) == [named]
 
 
 def test_new_objects_are_not_garbage_yet(one: LocalStore) -> None:
     cid = put(one)
-    assert garbage(one, [], one.changed_at(cid) - 1, NO_UPDATES) == []
-    assert garbage(one, [], one.changed_at(cid), NO_UPDATES) == [cid]
+    assert garbage(one, [], one.changed_at(cid) - 1) == []
+    assert garbage(one, [], one.changed_at(cid)) == [cid]
 
 
 @pytest.mark.parametrize("days", [math.nan, math.inf, -math.inf, -1.0])
@@ -179,7 +175,7 @@ def test_object_that_nobody_can_read_is_garbage_and_damaged_sidecars_are_not(
     unreadable, damaged = put(one), put(one)
     one.sidecars.delete(unreadable)
     damage(one.root / f"{damaged}.json")
-    assert garbage(one, [], SOON, NO_UPDATES) == [unreadable]
+    assert garbage(one, [], SOON) == [unreadable]
 
 
 def test_garbage_is_what_every_folder_calls_so(one: LocalStore, two: LocalStore) -> None:
@@ -194,7 +190,7 @@ def test_what_others_pinned_on_a_node_is_not_touched(one: LocalStore, ipfs_port:
         ours = put(one)
         with one.open(ours) as pieces:
             node.put(pieces)
-        delete([one, node], garbage(one, [], SOON, NO_UPDATES))
+        delete([one, node], garbage(one, [], SOON))
         assert node.has(theirs)
         assert not node.has(ours)
 
@@ -204,7 +200,8 @@ def test_clients_updates_go_by_their_own_rule(one: LocalStore) -> None:
     unlisted = put(one, kind=UPDATE_FORMAT)
 
     def kept(rule: str) -> list[int]:
-        gone = garbage(one, [], SOON, Updates(Retention.parse(rule), updates, 7))
+        uses = {cid: [Use(version, 7)] for cid, version in updates.items()}
+        gone = garbage(one, [], SOON, given_up(Retention.parse(rule), uses))
         assert unlisted not in gone
         return sorted(version for cid, version in updates.items() if cid not in gone)
 
@@ -232,19 +229,15 @@ def test_rule_that_is_none_is_refused(rule: str) -> None:
         Retention.parse(rule)
 
 
-def test_list_of_updates_is_read_strictly(tmp_path: Path) -> None:
-    path = tmp_path / "updates.json"
-    path.write_text(json.dumps({str(ELSEWHERE): 3}))
-    assert read_updates(path) == {ELSEWHERE: 3}
-    for text, error in (
-        ("[]", StorageError),
-        (f'{{"{ELSEWHERE}": 0}}', StorageError),
-        ('{"x": 1}', InvalidCid),
-        ("{", ArtifactError),
-    ):
-        path.write_text(text)
-        with pytest.raises(error):
-            read_updates(path)
+def test_update_is_kept_for_any_of_the_versions_that_it_went_into() -> None:
+    uses = {ELSEWHERE: [Use(1, 9), Use(8, 9)]}
+    assert given_up(Retention.parse("drop:2"), uses) == set()
+    assert given_up(Retention.parse("drop:1"), uses) == {ELSEWHERE}
+
+
+def test_run_that_versions_name_by_their_metadata_is_no_garbage(one: LocalStore) -> None:
+    put(one, kind=RUN_FORMAT)
+    assert garbage(one, [], SOON) == []
 
 
 def test_statistics_count_what_is_there(one: LocalStore) -> None:

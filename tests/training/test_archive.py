@@ -17,7 +17,9 @@ from ml.chain.records import Origin, Role
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session, connect
 from ml.errors import NotVerified
+from ml.storage import naming
 from ml.storage.access import open_sidecar
+from ml.storage.cid import Cid
 from ml.storage.delta_chains import delta_chain, described_by, needed_by
 from ml.storage.deltas import FORMAT
 from ml.storage.encrypted import put_encrypted, read_sidecar
@@ -26,13 +28,18 @@ from ml.storage.hot_versions import HotVersions, UnusableCache
 from ml.storage.keys import MasterKey
 from ml.storage.model_files import ModelFiles
 from ml.storage.places import Places
+from ml.storage.retention import Retention, Use, given_up
 from ml.storage.sidecar import Payload
 from ml.storage.version_store import KeptVersion
 from ml.training import versions
+from ml.training.architectures import Architecture, ArchitectureName
 from ml.training.archive import Archive, NotStored
 from ml.training.datasets import Dataset
+from ml.training.environment import Environment
 from ml.training.named_objects import named_objects
+from ml.training.named_updates import named_updates
 from ml.training.recipes import find_recipe
+from ml.training.round_metadata import RecordedUpdate, RoundMetadata
 from ml.training.stated import stated_metadata_object
 from ml.training.train import TrainedModel, train
 from tests.storage.versions import base, changed, kept
@@ -264,6 +271,74 @@ def test_registration_that_names_no_object_of_metadata_has_none(
     _, record = registered(shelf, "none", trained)
     for metadata in ("{}", "[]", '{"metadata_cid":7}', '{"metadata_cid":"bafy"}', "\udcff"):
         assert stated_metadata_object(replace(record, metadata=metadata)) is None
+
+
+# --- Versions that were made from clients' updates ------------------------------------------------
+
+
+def round_of(model: NamedModel, version: int, cid: Cid) -> RoundMetadata:
+    """How a version came about that was made from one client's update."""
+    digest = bytes([version]) * 32
+    update = RecordedUpdate(0, "0x" + 40 * "1", str(cid), digest, 40, None, digest, digest)
+    return RoundMetadata(
+        weights=digest,
+        model=model.id,
+        version=version,
+        parent=version - 1,
+        parent_weights=digest,
+        epoch=0,
+        iteration=version,
+        run=digest,
+        run_cid=str(cid),
+        dataset="iris",
+        class_names=("setosa", "versicolor", "virginica"),
+        architecture=Architecture(ArchitectureName.LOGISTIC, (4,), 3),
+        rule="fedavg",
+        updates_root=digest,
+        updates=(update,),
+        environment=Environment("3.11", {}, "x86_64", "AVX2", 1, None, None),
+    )
+
+
+def register_round(shelf: Shelf, model: NamedModel, made: RoundMetadata) -> None:
+    turn = publishing.next_turn(shelf.registry, model)
+    turn = replace(turn, details=replace(turn.details, updates=bytes([turn.version]) * 32))
+    text = made.summary(str(shelf.archive.keep_metadata(made.to_json())))
+    trainer = shelf.session.account(None, Role.TRAINER)
+    publishing.register(shelf.registry, model, turn, made.weights, text, sender=trainer)
+    shelf.let_pass(model)
+
+
+def test_chain_says_which_updates_may_be_given_up(shelf: Shelf) -> None:
+    places, model = shelf.archive.places, shelf.model("federated")
+    cids = [naming.name([bytes([number])]).cid for number in range(5)]
+    for number in (1, 2, 3):
+        register_round(shelf, model, round_of(model, number, cids[number]))
+    known = named_updates(shelf.registry, places, [KEY])
+    assert {cid: known.uses[cid] for cid in cids[1:4]} == {
+        cids[number]: [Use(number, 3)] for number in (1, 2, 3)
+    }
+    assert given_up(Retention.parse("drop:2"), known.uses) == {cids[1]}
+
+    # what says that it is of another version, or of another model, is not believed
+    register_round(shelf, model, round_of(model, 1, cids[3]))
+    register_round(shelf, model, round_of(shelf.model("other"), 5, cids[4]))
+    known = named_updates(shelf.registry, places, [KEY])
+    assert known.uses[cids[3]] == [Use(3, 5)]
+    assert cids[4] not in known.uses
+    of_another = "of federated: its metadata is that of another version"
+    assert [each for each in known.unread if "federated" in each] == [
+        f"v4 {of_another}",
+        f"v5 {of_another}",
+    ]
+
+
+def test_updates_of_versions_that_cannot_be_read_are_kept(shelf: Shelf) -> None:
+    model = shelf.model("unreadable")
+    register_round(shelf, model, round_of(model, 1, naming.name([b"an update"]).cid))
+    known = named_updates(shelf.registry, shelf.archive.places, [])
+    assert known.uses == {}
+    assert any("v1 of unreadable: there is no key to open" in each for each in known.unread)
 
 
 # --- What is said before any work -----------------------------------------------------------------

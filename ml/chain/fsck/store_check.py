@@ -11,9 +11,8 @@ from ml.chain.fsck.disagreement import Disagreement, Place
 from ml.errors import ModelproofError, NotVerified
 from ml.storage.cid import Cid
 from ml.storage.places import Places
-from ml.storage.retention import Retention
 from ml.storage.store import Store
-from ml.storage.upkeep import Condition, Finding, Updates, examine_sidecars, garbage, known
+from ml.storage.upkeep import Condition, Finding, examine_sidecars, garbage, known
 
 _KINDS: Final = {
     Condition.LOST: "missing object",
@@ -83,8 +82,7 @@ def _told(finding: Finding, name: str, kind: str) -> Disagreement:
 
 
 def _orphans(places: Places, named: Mapping[bytes, NamedObject]) -> Iterator[Disagreement]:
-    updates = Updates(Retention.parse("keep"), {}, 0)
     for folder in places.folders:
-        for cid in garbage(folder, named, time.time(), updates):
+        for cid in garbage(folder, named, time.time()):
             which = f"{cid}, in {folder}"
             yield Disagreement(Place.STORE, "orphan", which, "no version on this chain names it")
