@@ -46,7 +46,8 @@ class HotVersions:
     def held(self) -> Iterator[None]:
         """Have the folder to oneself: other processes and threads wait. Ends within the limit.
 
-        Meanwhile the folder may hold more: a file that is being made, and the one before it.
+        Meanwhile the folder may hold one file more, or two where one is larger than the limit: the
+        one that is being made, and the one before it.
 
         Raises:
             UnusableCache: the folder cannot be made or opened, or others may write to it.

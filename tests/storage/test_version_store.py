@@ -107,20 +107,25 @@ def test_hot_versions_stay_within_their_limit_and_are_used(history: History, got
     assert history.got(1, got) == history.versions[1].path.read_bytes()
 
 
-def test_way_to_a_version_takes_the_room_of_two_files(
-    history: History, got: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", [0, LIMIT])
+def test_way_to_a_version_takes_the_room_of_one_file_beyond_the_limit(
+    history: History, got: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    history.hot = HotVersions(history.hot.root, 0)
+    """Or of two, where one is larger than the limit."""
+    history.hot = HotVersions(history.hot.root, limit)
     most, trim = [0], HotVersions.trim
+    file = max(version.path.stat().st_size for version in history.versions)
 
     def watched(self: HotVersions, *needed: Path) -> None:
-        most.append(len(list(self.root.iterdir())))
+        most.append(sum(path.stat().st_size for path in self.root.iterdir()))
         trim(self, *needed)
 
     monkeypatch.setattr(HotVersions, "trim", watched)
-    assert history.got(5, got) == history.versions[5].path.read_bytes()
-    assert max(most) == 2
-    assert hot_files(history) == set()
+    for number in (2, 5):
+        assert history.got(number, got) == history.versions[number].path.read_bytes()
+    assert file < max(most) <= max(limit, file) + file
+    kept = {history.weights(number).hex() for number in (4, 5)}
+    assert hot_files(history) == (kept if limit else set())
 
 
 def test_damaged_hot_version_is_not_handed_out(history: History, got: Path) -> None:
