@@ -60,8 +60,12 @@ def show(ui: Ui, everything: bool) -> None:
 
 
 @command("ape run outbox retry --account owner", name="retry", group=cli)
-def retry(ui: Ui) -> None:
+@click.option("--told", is_flag=True, help="Their commands, run again, are to do the same again.")
+def retry(ui: Ui, told: bool) -> None:
     """Find out what became of all entries, send again what the chain does not have, and wait.
+
+    A command that did not live to tell its result, run again, tells it and sends nothing. With
+    --told it sends the same again, as on purpose.
 
     Records that an ended recorder left are recorded too; that takes its account.
     """
@@ -77,6 +81,11 @@ def retry(ui: Ui) -> None:
             queue.settle()
             queue.wait([one for one in journal.entries(sender, OPEN) if not one.is_held])
         done = [journal.entry(entry.id) for entry in waiting]
+        if told:
+            done = [
+                _queue(ui, session, one.call.sender).tell(one) if one.has_succeeded else one
+                for one in done
+            ]
         _show(ui, done)
         recorded = finish(session, partial(_account, ui, session))
         for path, count in recorded:
@@ -90,19 +99,26 @@ def retry(ui: Ui) -> None:
 @_number
 @click.option("--cancel", is_flag=True, help="Use its nonce for a transaction that does nothing.")
 @click.option("--anyway", is_flag=True, help="Forget it, although it may still be mined.")
-def drop(ui: Ui, number: int, cancel: bool, anyway: bool) -> None:
+@click.option("--told", is_flag=True, help="Leave it: its command, run again, is to do it again.")
+def drop(ui: Ui, number: int, cancel: bool, anyway: bool, told: bool) -> None:
     """Take ENTRY back, so that it is not sent again.
 
-    One that may still be mined is dropped only with --cancel or --anyway.
+    One that may still be mined is dropped only with --cancel or --anyway. One that is in a block
+    stays there; with --told its command, run again, is not taken for the one that sent it.
     """
     from ml.chain.outbox.entry import State
     from ml.errors import ModelproofError
 
-    if cancel and anyway:
-        raise click.UsageError("--cancel waits until it cannot be mined, and --anyway does not")
+    if cancel + anyway + told > 1:
+        raise click.UsageError("--cancel, --anyway and --told exclude each other")
     with ui.connect() as session:
         entry = session.outbox.journal.entry(number)
         queue = _queue(ui, session, entry.call.sender)
+        if told:
+            done = queue.tell(entry)
+            _show(ui, [done])
+            ui.result(_as_data(done))
+            return
         dropped = queue.cancel(entry) if cancel else queue.drop(entry, anyway=anyway)
         _show(ui, [dropped])
         ui.result(_as_data(dropped))

@@ -120,7 +120,9 @@ def test_retry_sends_again_what_the_node_lost(run: Any, node: AnvilNode, waiting
     node.rpc("anvil_dropTransaction", entry["transactions"][0]["hash"])
     node.rpc("evm_setAutomine", True)
     (done,) = run("outbox", "retry")
-    assert (done["entry"], done["state"]) == (entry["entry"], "mined")
+    assert (done["entry"], done["state"], done["reported"]) == (entry["entry"], "mined", False)
+    told = run("outbox", "drop", str(entry["entry"]), "--told")
+    assert (told["state"], told["reported"]) == ("mined", True)
 
 
 def test_records_that_a_recorder_left_are_shown_and_recorded(

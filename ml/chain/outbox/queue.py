@@ -139,6 +139,20 @@ class SenderQueue:
         """
         self._delivered.update(entry.id for entry in entries)
 
+    def tell(self, entry: Entry) -> Entry:
+        """Count an entry's result as told now: the same done again is then meant again.
+
+        Raises:
+            ModelproofError: it did not succeed, or not yet.
+        """
+        if not entry.has_succeeded:
+            self._keeper.look_for([entry])
+            entry = self._journal.entry(entry.id)
+        if not entry.has_succeeded:
+            raise ModelproofError(f"entry {entry.id} is {entry.state}: it has no result to tell.")
+        self._journal.report([entry.id])
+        return self._journal.entry(entry.id)
+
     def drop(self, entry: Entry, *, anyway: bool = False) -> Entry:
         """Take an entry back of which the chain has used the nonce for something else.
 

@@ -117,6 +117,19 @@ def raises(error: type[BaseException]) -> Callable[..., Any]:
     return function
 
 
+def test_call_whose_result_was_told_otherwise_is_made_again(
+    repeatable: Order, open_outbox: Any, cast: Cast, node: AnvilNode
+) -> None:
+    queue = open_outbox().queue(cast.admin)
+    node.rpc("evm_setAutomine", False)
+    (entry,) = queue.put([repeatable])
+    with pytest.raises(ModelproofError, match="is sent: it has no result to tell"):
+        queue.tell(entry)
+    node.rpc("anvil_mine", "0x1")
+    assert queue.tell(entry).reported
+    assert open_outbox().queue(cast.admin).resume(repeatable) is None
+
+
 def test_transaction_that_a_node_may_have_taken_is_finished_and_not_made_again(
     queue: SenderQueue, append: Any, recorded: Any, node: AnvilNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
