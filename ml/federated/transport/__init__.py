@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ml.errors import ModelproofError
+from ml.federated.tasks import MAX_TASK_BYTES
 
 
 class TransportError(ModelproofError):
@@ -48,7 +49,7 @@ class Transport(Protocol):
         When this returns, the broker has it, and would still have it if it was restarted.
 
         Raises:
-            TransportError: the broker did not take it in time.
+            TransportError: it has more than MAX_TASK_BYTES, or the broker did not take it in time.
         """
 
     def receive(self, queues: Sequence[str], timeout_s: float) -> Delivery | None:
@@ -68,6 +69,18 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Give up the connection; what was delivered and not acknowledged comes again."""
+
+
+def check_size(queue: str, body: bytes) -> None:
+    """Refuse to publish what no receiver would read.
+
+    Raises:
+        TransportError: the message has more than MAX_TASK_BYTES.
+    """
+    if len(body) > MAX_TASK_BYTES:
+        raise TransportError(
+            f"a message for {queue} has {len(body)} bytes, more than {MAX_TASK_BYTES}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ml.federated.tasks import MAX_TASK_BYTES
-
-from . import TransportError
+from . import TransportError, check_size
 from .address import Broker, parse
 from .link import HEARTBEAT_S, Arrival, Link, LinkBroken, LinkRefused
 
@@ -93,10 +91,7 @@ class BrokerTransport:
         Raises:
             TransportError: it is too large, or the broker did not take it in time.
         """
-        if len(body) > MAX_TASK_BYTES:
-            raise TransportError(
-                f"a message for {queue} has {len(body)} bytes, more than {MAX_TASK_BYTES}"
-            )
+        check_size(queue, body)
         with self._lock:
             self._with_link(lambda link: link.publish(queue, body))
 
@@ -182,7 +177,7 @@ class BrokerTransport:
         away_s = now - self._lost_at
         if away_s >= self._patience_s:
             raise TransportError(
-                f"{self._broker} could not be reached for {away_s:.0f} s ({broken}): see that the"
+                f"{self._broker} could not be used for {away_s:.0f} s ({broken}): see that the"
                 " broker runs, and that its address is right"
             ) from None
         time.sleep(max(0.0, min(self._pause_s, self._patience_s - away_s, until - now)))

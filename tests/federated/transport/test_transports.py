@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
 from ml.federated.tasks import MAX_TASK_BYTES
 from ml.federated.transport import Delivery, Transport, TransportError
 from ml.federated.transport.broker import connect
+from ml.federated.transport.child import ParentTransport, Relay
 
 WAIT_S = 60.0
 """Longer than anything takes; what is waited for ends it."""
@@ -22,15 +24,37 @@ NOTHING_S = 0.3
 Opener = Callable[[], Transport]
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "relay", "rabbitmq", "relay to rabbitmq"])
 def opened(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens connections to one and the same broker, which are closed at the end."""
+    url = "memory://"
+    if "rabbitmq" in request.param:
+        url = request.getfixturevalue("rabbitmq").url
     with ExitStack() as stack:
 
         def open_one() -> Transport:
-            return stack.enter_context(closing(connect("memory://")))
+            transport = connect(url)
+            if "relay" in request.param:
+                return stack.enter_context(relayed(transport))
+            return stack.enter_context(closing(transport))
 
         yield open_one
+
+
+@contextmanager
+def relayed(transport: Transport) -> Iterator[Transport]:
+    """What a child has of its parent's connection, both in this process."""
+    child, parent = socket.socketpair()
+
+    def serve() -> None:
+        with closing(transport), parent:
+            Relay(parent, transport).run()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with closing(ParentTransport(child)) as relay:
+        yield relay
+    thread.join()
 
 
 @pytest.fixture
