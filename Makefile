@@ -13,7 +13,7 @@ MUTANTS ?=
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long prove conformance lint format node mutation bench-gas bench-gas-history bench-storage bench-artifacts bench-chain clean
+.PHONY: help setup demo test test-long prove conformance lint format node mutation rabbitmq bench-gas bench-gas-history bench-storage bench-artifacts bench-chain clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -81,6 +81,9 @@ format: setup ## put Python and Solidity into the project's format
 node: setup ## run a development chain that survives restarts, on PORT (8545); Ctrl-C stops it
 	@$(BIN)/python -m ml.chain.node --port $(PORT)
 
+rabbitmq: setup ## run a RabbitMQ broker, fetched with apt on first use, on a free port; Ctrl-C stops it
+	@$(BIN)/python -m tools.rabbitmq
+
 # The contracts that only benchmarks need. npm writes this file last.
 PEERS := benchmarks/peers/node_modules/.package-lock.json
 $(PEERS): benchmarks/peers/package.json benchmarks/peers/package-lock.json
@@ -108,6 +111,7 @@ bench-chain: setup ## measure sending, recording and reading into benchmarks/res
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv .venv-prove node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
 		tests/storage/ipfs_peer/node_modules tests/artifact/model_signing_peer/venv \
+		tools/rabbitmq/server \
 		.setup.log .build .forge .mutation contracts/.cache \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -143,7 +144,7 @@ class NodeProcess(ABC):
                 if self._any_port:
                     self.port = free_port()
                 self._client = RpcClient(self.port)
-                self._process = _spawn(self.command(folder), log, self.working_folder)
+                self._process = spawn(self.command(folder), log, self.working_folder)
                 try:
                     self._wait_until_it_answers(log)
                 except NodeError:
@@ -237,8 +238,17 @@ class AnvilNode(NodeProcess):
         return [*command, "--cache-path", str(folder / "states"), *self._arguments]
 
 
-def _spawn(command: list[str], log: Path, folder: Path | None) -> subprocess.Popen[bytes]:
-    """Start a process that gets no signals from our terminal and does not outlive us."""
+def spawn(
+    command: list[str], log: Path, folder: Path | None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process that gets no signals from our terminal and does not outlive us.
+
+    Args:
+        command: the program and its arguments.
+        log: where its output goes.
+        folder: where it is started; None for here.
+        environment: its variables; None for ours.
+    """
     parent = os.getpid()
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -252,6 +262,7 @@ def _spawn(command: list[str], log: Path, folder: Path | None) -> subprocess.Pop
         return subprocess.Popen(
             command,
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

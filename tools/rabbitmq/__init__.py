@@ -1,0 +1,1 @@
+"""A RabbitMQ broker of one's own, for tests and demonstrations, without root."""
