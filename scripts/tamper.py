@@ -14,7 +14,10 @@ from scripts._cli import Ui, command
 @click.option("--tensor", help="Which tensor.  [default: the first]")
 @click.option("--output", type=click.Path(path_type=Path), help="[default: tampered-… beside FILE]")
 def cli(ui: Ui, file: Path, tensor: str | None, output: Path | None) -> None:
-    """Copy FILE with the lowest bit of one weight flipped. The original stays as it is."""
+    """Copy FILE with the lowest bit of one weight flipped. The original stays as it is.
+
+    Of a file without tensors, that of one byte is flipped.
+    """
     from ml.artifact.tampering import tamper
     from ml.errors import ModelproofError
 

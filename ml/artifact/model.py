@@ -93,6 +93,10 @@ class Model:
             raise UnknownTensor(f"{quoted_path(self.path)} has no tensor {quoted(name)}")
         return tensor_pieces(span, self._readers[span.file])
 
+    def file_of(self, span: TensorSpan) -> FilePath:
+        """The file that a tensor's span is in: a `Part` of the archive, where the model is one."""
+        return self._readers[span.file].path
+
     def manifest(
         self,
         algorithm: DigestAlgorithm = DigestAlgorithm.BLAKE3,

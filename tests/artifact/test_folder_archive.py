@@ -32,7 +32,6 @@ from ml.artifact.folder_archive import (
     read_files,
     unpack_bytes,
 )
-from ml.artifact.tampering import tamper
 from ml.errors import ModelproofError
 
 from .builders import SMALL, file_bytes, write
@@ -274,11 +273,6 @@ def test_archive_that_shrinks_is_refused(packed: Path) -> None:
         os.truncate(packed, packed.stat().st_size - 1)
         with pytest.raises(FileChanged, match="changed while it was read"):
             model.manifest()
-
-
-def test_archive_is_not_tampered_with(packed: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedFormat, match="consists of several files"):
-        tamper(packed, tmp_path / "copy.tar")
 
 
 def test_archive_may_be_named_by_a_link(packed: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ml.artifact import compare, load_verified, read_manifest
 from ml.artifact.errors import MalformedFile, UnknownTensor, UnreadableFile
+from ml.artifact.folder_archive import pack
 from ml.artifact.tampering import tamper
 from ml.errors import NotVerified
 
@@ -78,8 +79,38 @@ def test_opaque_file_is_changed_in_its_middle(tmp_path: Path, target: Path) -> N
 
 
 def test_tensor_of_an_opaque_file_is_refused(tmp_path: Path, target: Path) -> None:
-    with pytest.raises(UnknownTensor, match="opaque"):
+    with pytest.raises(UnknownTensor, match="has no tensors, so none is called"):
         tamper(write(tmp_path, b"joblib", "forest.joblib"), target, "fc.weight")
+
+
+def folder_of(tmp_path: Path, files: dict[str, bytes]) -> Path:
+    """The archive of a folder with these files."""
+    (folder := tmp_path / "folder").mkdir()
+    for name, data in files.items():
+        write(folder, data, name)
+    pack(folder, tmp_path / "packed.tar")
+    return tmp_path / "packed.tar"
+
+
+@pytest.mark.parametrize("tensor", [None, "steps"])
+def test_archive_of_a_folder_is_changed_in_one_tensor(
+    tmp_path: Path, target: Path, tensor: str | None
+) -> None:
+    files = {"a.json": b"{}", "model.safetensors": file_bytes(SMALL), "z.json": b"[]"}
+    archive, copy = folder_of(tmp_path, files), target.with_suffix(".tar")
+    wanted = tensor or "fc.weight"
+    assert repr(wanted) in tamper(archive, copy, tensor)
+    assert [bits for _, bits in flipped(archive, copy)] == [1]
+    (difference,) = compare(read_manifest(archive), read_manifest(copy))
+    assert difference.name == wanted
+
+
+def test_archive_without_tensors_is_changed_in_one_file(tmp_path: Path, target: Path) -> None:
+    archive = folder_of(tmp_path, {"a.bin": b"", "b.joblib": bytes(101)})
+    copy = target.with_suffix(".tar")
+    assert tamper(archive, copy) == "the middle byte of 'b.joblib'"
+    (difference,) = compare(read_manifest(archive), read_manifest(copy))
+    assert difference.name == "b.joblib"
 
 
 def test_empty_file_is_refused_and_nothing_is_left_behind(tmp_path: Path, target: Path) -> None:
