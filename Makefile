@@ -13,7 +13,7 @@ MUTANTS ?=
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long prove conformance lint format node mutation rabbitmq bench-gas bench-gas-history bench-storage bench-artifacts bench-chain clean
+.PHONY: help setup demo test test-long prove conformance lint format node mutation rabbitmq bench-gas bench-gas-history bench-storage bench-artifacts bench-chain bench-federated clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -107,6 +107,9 @@ bench-artifacts: setup ## measure verifying 1 GiB, beside Model Signing, into be
 bench-chain: setup ## measure sending, recording and reading into benchmarks/results/chain_*.json
 	@$(MAKE) --no-print-directory .build/__local__.json
 	@$(BIN)/python -m benchmarks.chain
+
+bench-federated: setup ## measure what federated training comes to, into docs/federated-results.md: hours
+	@$(BIN)/python -m benchmarks.federated
 
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv .venv-prove node_modules benchmarks/peers/node_modules tools/conformance/node_modules \

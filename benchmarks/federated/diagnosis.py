@@ -14,7 +14,7 @@ earlier. So one diagnosis at the lowest threshold tells what each would have fou
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from statistics import median
@@ -32,11 +32,12 @@ from ml.federated.aggregation import (
 )
 from ml.federated.client.local_training import round_seed, train_locally
 from ml.federated.diagnosis import diagnose
+from ml.federated.parts import Part
 from ml.federated.plain import PlainTask, PlainTraining, measure
 from ml.federated.sampling import RoundKey
 
 from . import kept
-from .attacks import ATTACKS, Attack, honest_data, with_pattern
+from .attacks import ATTACKS, with_stamp
 from .measuring import Accuracy
 from .report import points, show
 from .settings import POPULATIONS, TWO_NN_RATES, populated
@@ -98,22 +99,22 @@ class Spoiler:
 
     def _poison(self, name: str, honest: ClientUpdate) -> ClientUpdate:
         attack, place = ATTACKS[name], (name, honest.client)
-        if attack.data is honest_data:
+        if attack.data is None:
             trained = honest
         elif place in self._trained:
             trained = self._trained[place]
         else:
-            trained = self._trained[place] = self._train(attack, honest.client)
+            trained = self._trained[place] = self._train(attack.data, honest.client)
         sent = attack.sent(self._stage.base, trained.weights)
         return ClientUpdate(honest.client, honest.samples, sent)
 
-    def _train(self, attack: Attack, client: int) -> ClientUpdate:
+    def _train(self, altered: Callable[[Part], Part], client: int) -> ClientUpdate:
         task, key = self._stage.task, self._stage.key
         result = train_locally(
             task.architecture,
             task.local,
             self._stage.base,
-            attack.data(task.clients[client]),
+            altered(task.clients[client]),
             seed=round_seed(task.seed, client, *key.values),
             iteration=key.iteration,
         )
@@ -165,7 +166,7 @@ def examine(
     }
     if name == "backdoor":
         made = aggregate(task.rule, stage.base, taken).weights
-        marked = with_pattern(task.validation)
+        marked = with_stamp(task.validation)
         case["backdoor"] = measure(task.architecture, made, marked).accuracy_ppm
     return case
 
