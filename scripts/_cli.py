@@ -60,6 +60,7 @@ class Ui:
         ``lasting`` is for commands that need what earlier ones did; the others may use an Anvil
         that ends with them, and say so.
         """
+        from ml.chain.outbox.journal import JournalError
         from ml.chain.session import ConnectionFailed, connect
 
         with connect(self.network) as session:
@@ -73,7 +74,10 @@ class Ui:
                     "No node is running: using an Anvil that ends with this command"
                     " (`make node` starts one that lasts)."
                 )
-            session.restore()
+            try:
+                session.restore()
+            except JournalError as error:  # what only reads goes on; what sends fails for it again
+                self.note(f"What was sent from here is not looked after: {error}")
             yield session
 
     def account(self, session: Session, role: Role) -> AccountAPI:

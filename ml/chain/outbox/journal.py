@@ -50,26 +50,33 @@ class Journal:
         path: its file, made if missing; None for one in memory, which ends with it.
         chain_id: of the chain (EIP-155)
         genesis: the hash of the chain's block 0, 0x and hex
+        is_read_only: whether nothing is to be written, where nothing can be
 
     Raises:
         JournalError: it cannot be opened, or is of another chain or another version.
     """
 
-    def __init__(self, path: Path | None, chain_id: int, genesis: str) -> None:
+    def __init__(
+        self, path: Path | None, chain_id: int, genesis: str, *, is_read_only: bool = False
+    ) -> None:
         self.path = path
         self._chain_id = chain_id
         self._lock = threading.RLock()
         with self._failing_clearly():
-            if path is not None:
+            if path is not None and not is_read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(
-                path or _IN_MEMORY,
+                _readable(path) if path and is_read_only else path or _IN_MEMORY,
                 timeout=_BUSY_TIMEOUT_S,
                 isolation_level=None,  # transactions begin and end where this says so
                 check_same_thread=False,
+                uri=is_read_only,
             )
             try:
-                self._open(chain_id, genesis)
+                self._database.row_factory = sqlite3.Row
+                if not is_read_only:
+                    self._make(chain_id, genesis)
+                self._check(chain_id, genesis)
             except BaseException:
                 self._database.close()
                 raise
@@ -313,13 +320,14 @@ class Journal:
 
     # The file
 
-    def _open(self, chain_id: int, genesis: str) -> None:
-        self._database.row_factory = sqlite3.Row
+    def _make(self, chain_id: int, genesis: str) -> None:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._database.execute(f"PRAGMA {pragma}").fetchall()
         if self._version() == 0:
             chain = f"INSERT INTO chain VALUES ({chain_id}, '{_hex(genesis)}');"  # noqa: S608
             self._database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {chain} COMMIT;")
+
+    def _check(self, chain_id: int, genesis: str) -> None:
         if self._version() != FORMAT:
             raise JournalError(
                 f"the journal {self._where} has format {self._version()}, and this version of the"
@@ -362,6 +370,16 @@ class Journal:
                 f"the journal {self._where} cannot be used ({error}): what it does not hold is not"
                 " sent; see to the disk, the folder's rights, or MODELPROOF_OUTBOX."
             ) from error
+
+
+def _readable(path: Path) -> str:
+    """What to open where nothing can be written, not even what SQLite keeps beside the file.
+
+    Without a log beside it, the file is all there is.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    is_whole = not log.exists() or not log.stat().st_size
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_whole else ''}"
 
 
 def _hex(digest: str) -> str:

@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
+from ml.chain.outbox.journal import JournalError
 from ml.errors import ModelproofError
 
 _PATIENCE_S: Final = 300.0
@@ -43,6 +44,7 @@ class Locks:
         The kernel lets go of it if the process dies (flock(2)).
 
         Raises:
+            JournalError: its file cannot be written.
             StillHeld: another process has held it for five minutes.
         """
         with self._making:
@@ -51,9 +53,8 @@ class Locks:
             if self._folder is None or name in self._held:
                 yield
                 return
-            self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"{name}.lock"
-            with path.open("w") as file:
+            with _opened(path) as file:
                 self._wait_for(file.fileno(), path)
                 self._held.add(name)
                 try:
@@ -76,3 +77,14 @@ class Locks:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
                 return
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError as error:
+        raise JournalError(
+            f"the journal's lock {path} cannot be written ({error.strerror}): nothing is sent; see"
+            " to the disk, the folder's rights, or MODELPROOF_OUTBOX."
+        ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from weakref import WeakKeyDictionary
 
 from ml.chain.outbox.chain import Chain
-from ml.chain.outbox.journal import Journal
+from ml.chain.outbox.journal import Journal, JournalError
 from ml.chain.outbox.keeping import Keeper
 from ml.chain.outbox.locks import Locks
 from ml.chain.outbox.queue import SenderQueue
@@ -54,12 +54,21 @@ class Outbox:
         self._provider = provider
         self._locks = Locks(path.parent / path.stem if path else None)
         chain_id = int(provider.chain_id)
-        with self._locks.hold("journal"):  # the first to come makes it
-            self.journal = Journal(path, chain_id, genesis)
+        self.journal = self._journal(path, chain_id, genesis)
         chain = Chain(Rpc(provider.web3), chain_id, genesis)
         self.keeper = Keeper(self.journal, chain, settings, self._locks)
         self._delivered: set[int] = set()
         self._queues: dict[str, SenderQueue] = {}
+
+    def _journal(self, path: Path | None, chain_id: int, genesis: str) -> Journal:
+        """The journal, to be read alone where it cannot be written."""
+        try:
+            with self._locks.hold("journal"):  # the first to come makes it
+                return Journal(path, chain_id, genesis)
+        except JournalError:
+            if path is None or not path.exists():
+                raise
+            return Journal(path, chain_id, genesis, is_read_only=True)
 
     def queue(self, account: AccountAPI) -> SenderQueue:
         """The queue of an account."""
