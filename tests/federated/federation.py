@@ -167,7 +167,7 @@ class Federation:
                     iteration=state.iteration + 1,
                     base=state.current,
                     base_weights=base_weights,
-                    samples=40 - index,
+                    samples=34 - index,
                     correct=30,
                 ),
             )
@@ -300,7 +300,7 @@ class Federation:
             self.registry,
             waiting,
             int(percent * 10_000),
-            0,
+            self.metadata[waiting.registered.version].training_accuracy_ppm,
             "{}",
             sender=self.session.account(None, Role.VALIDATOR),
         )
