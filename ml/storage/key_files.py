@@ -133,6 +133,24 @@ def write_key_pair(path: Path, key: PrivateKey) -> Path:
     return public
 
 
+def write_secret(path: Path, text: str) -> None:
+    """Write a key of another kind, readable by its owner only.
+
+    Raises:
+        InvalidKey: there is such a file already, or it cannot be written.
+    """
+    _write_new(path, text, 0o600)
+
+
+def read_secret(path: Path) -> str:
+    """Read what `write_secret` wrote.
+
+    Raises:
+        InvalidKey: the file cannot be read, or others than its owner may read it.
+    """
+    return _read(path, is_secret=True).decode(errors="replace")
+
+
 def _read(path: Path, *, is_secret: bool) -> bytes:
     try:
         with path.open("rb") as file:

@@ -8,12 +8,10 @@ processor, whatever else was trained in the process. Imports torch.
 
 from __future__ import annotations
 
-import functools
 import hmac
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -29,7 +27,7 @@ from ml.federated.run_configuration import LocalTraining
 from ml.training import canonical
 from ml.training.architectures import Architecture, ArchitectureName
 from ml.training.loop import TrainingDiverged, derive_seed, deterministic
-from ml.training.networks import build_network
+from ml.training.torch_model import check_tensors
 
 from .dense_kernel import DenseKernel
 from .kernel import Kernel, Samples
@@ -58,6 +56,11 @@ class LocalResult:
 def round_seed(seed: int, client: int, epoch: int, iteration: int) -> int:
     """The seed of a client's training in one round, from that of the run."""
     return derive_seed(seed, f"client {client}, epoch {epoch}, iteration {iteration}")
+
+
+def trained_samples(samples: int, validation_share: float) -> int:
+    """How many samples a client that has so many trains on."""
+    return samples - int(samples * validation_share)
 
 
 def private_seed(secret: bytes, training: NoisyTraining) -> int:
@@ -96,7 +99,9 @@ def train_locally(
         TrainingDiverged: a weight became NaN or infinite.
         ModelproofError: the base or the samples are not those of such a network.
     """
-    _check_fit(architecture, base, part)
+    tensors = {name: torch.tensor(tensor) for name, tensor in base.items()}
+    check_tensors(architecture, {n: (tuple(t.shape), t.dtype) for n, t in tensors.items()})
+    _check_part(architecture, part)
     samples = Samples(
         torch.from_numpy(part.inputs).reshape(-1, *architecture.input_shape),
         torch.from_numpy(part.labels),
@@ -105,7 +110,7 @@ def train_locally(
     rate = local.learning_rate_of(iteration)
     generator = torch.Generator().manual_seed(derive_seed(seed, "order of samples"))
     with deterministic(threads=1):
-        kernel = _kernel(architecture, local, base, samples, rate, seed)
+        kernel = _kernel(architecture, local, tensors, samples, rate, seed)
         for epoch in range(1, local.epochs + 1):
             kernel.train_epoch(trained, generator)
             _check_finite(kernel.weights(), f"in epoch {epoch} of {local.epochs}", rate)
@@ -125,19 +130,18 @@ def train_locally(
 def _kernel(
     architecture: Architecture,
     local: LocalTraining,
-    base: Weights,
+    base: Mapping[str, Tensor],
     samples: Samples,
     rate: float,
     seed: int,
 ) -> Kernel:
     """The fastest kernel that does what the settings say."""
-    tensors = {name: torch.tensor(tensor) for name, tensor in base.items()}
     if local.privacy is not None:
         privacy = local.privacy
-        return PrivateKernel(architecture, local, privacy, tensors, samples, rate, seed)
+        return PrivateKernel(architecture, local, privacy, base, samples, rate, seed)
     if architecture.name in _DENSE and not (local.momentum or local.weight_decay or local.mu):
-        return DenseKernel(architecture, tensors, samples, local.batch_size, rate)
-    return NetworkKernel(architecture, local, tensors, samples, rate)
+        return DenseKernel(architecture, base, samples, local.batch_size, rate)
+    return NetworkKernel(architecture, local, base, samples, rate)
 
 
 def _epsilon(local: LocalTraining, samples: int, earlier: Sequence[NoisySteps]) -> float | None:
@@ -153,38 +157,19 @@ def _divided(samples: int, share: float) -> tuple[Tensor, Tensor]:
     """
     seed = derive_seed(samples, "kept for validation")
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
-    kept = int(samples * share)
+    kept = samples - trained_samples(samples, share)
     return order[kept:].sort().values, order[:kept].sort().values
 
 
-def _check_fit(architecture: Architecture, base: Weights, part: Part) -> None:
-    expected = _shapes(architecture)
-    found = {name: (tensor.shape, str(tensor.dtype)) for name, tensor in base.items()}
-    if found != expected:
-        name = min(n for n in {*found, *expected} if found.get(n) != expected.get(n))
-        raise ModelproofError(
-            f"the weights to start from are not those of this {architecture.name} network: {name!r}"
-            f" should be {_described(expected.get(name))} and is {_described(found.get(name))}"
-        )
+def _check_part(architecture: Architecture, part: Part) -> None:
     if len(part.class_names) != architecture.classes or (
-        part.inputs[0].size != np.prod(architecture.input_shape)
+        part.inputs[0].size != math.prod(architecture.input_shape)
     ):
         raise ModelproofError(
             f"the network takes samples of shape {architecture.input_shape} and"
             f" {architecture.classes} classes, and this part of a data set has samples of shape"
             f" {part.inputs.shape[1:]} and {len(part.class_names)} classes"
         )
-
-
-@functools.lru_cache(maxsize=8)
-def _shapes(architecture: Architecture) -> Mapping[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of each tensor of a network."""
-    tensors = build_network(architecture, seed=0).state_dict()
-    return MappingProxyType({n: (tuple(t.shape), str(t.numpy().dtype)) for n, t in tensors.items()})
-
-
-def _described(tensor: tuple[Sequence[int], str] | None) -> str:
-    return f"{tensor[1]} {list(tensor[0])}" if tensor else "absent"
 
 
 def _check_finite(weights: Mapping[str, Tensor], when: str, rate: float) -> None:

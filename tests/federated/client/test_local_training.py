@@ -237,10 +237,14 @@ def test_base_that_is_not_finite_diverges() -> None:
 @pytest.mark.parametrize(
     ("name", "tensor", "reason"),
     [
-        ("output.bias", None, r"'output.bias' should be float32 \[3\] and is absent"),
-        ("output.bias", np.zeros(4, np.float32), r"should be float32 \[3\] and is float32 \[4\]"),
-        ("output.bias", np.zeros(3), r"should be float32 \[3\] and is float64 \[3\]"),
-        ("more", np.zeros(3, np.float32), r"'more' should be absent and is float32 \[3\]"),
+        ("output.bias", None, r"'output.bias' should be torch.float32 \[3\] and is absent"),
+        (
+            "output.bias",
+            np.zeros(4, np.float32),
+            r"should be torch.float32 \[3\] and is torch.float32 \[4\]",
+        ),
+        ("output.bias", np.zeros(3), r"should be torch.float32 \[3\] and is torch.float64 \[3\]"),
+        ("more", np.zeros(3, np.float32), r"'more' should be absent and is torch.float32 \[3\]"),
     ],
 )
 def test_base_of_another_network_is_refused(name: str, tensor: Any, reason: str) -> None:
