@@ -44,6 +44,12 @@ _SHOWN_NAMES = 5
     help="The version that it was made from; any that passed in an open model, 0 for none."
     "  [default: current, or 0]",
 )
+@click.option(
+    "--key",
+    metavar="ENTRY",
+    help="Of a torch checkpoint with several state dicts, the entry that is the model."
+    "  Kept alone, as a safetensors file of the same identity.",
+)
 @click.option("--allow-non-finite", is_flag=True, help="Register NaN and infinite weights too.")
 @policy_options
 @kind_options
@@ -57,6 +63,7 @@ def cli(
     metadata: Path | None,
     artifacts: Path,
     parent: int | None,
+    key: str | None,
     allow_non_finite: bool,
     preset: str | None,
     limits: tuple[str, ...],
@@ -79,16 +86,19 @@ def cli(
     from ml.storage.version_store import KeptVersion
     from ml.training.canonical import canonical_json
 
-    with open_model(file) as opened:
+    if key is not None and file.is_dir():
+        raise ModelproofError("--key chooses in a checkpoint that is one file: name that file.")
+    with open_model(file, key=key) as opened:
         if not opened.layout.is_one_file and not file.is_dir():
             raise ModelproofError(
                 f"{file} is the index of several files: name the folder that they are in, with all"
                 " else that belongs to the model."
             )
         manifest = opened.manifest()
+        unlooked = allow_non_finite or manifest.is_opaque
+        bad = [] if unlooked else find_non_finite(opened)
     stated = canonical_json(strict_json.read(metadata)) if metadata else "{}"
     check_text(stated)
-    bad = [] if allow_non_finite or manifest.is_opaque else find_non_finite(file)
     if bad:
         names = ", ".join(bad[:_SHOWN_NAMES]) + (" …" if len(bad) > _SHOWN_NAMES else "")
         raise ModelproofError(
@@ -113,7 +123,7 @@ def cli(
             check_trainer(registry, named, sender.address)
         turn = next_turn(registry, named, parent)
         version = turn.version
-        kept = files.keep(named.name, version, file, manifest)
+        kept = files.keep(named.name, version, file, manifest, key)
         stored = None
         if archive:
             kept_version = KeptVersion(kept.artifact, manifest)

@@ -27,7 +27,7 @@ SUFFIX: Final = ".safetensors"
 MAX_HEADER_BYTES: Final = 100_000_000
 """The reference reader's own limit."""
 
-_LENGTH_BYTES: Final = 8
+LENGTH_BYTES: Final = 8
 _LONG_BYTES: Final = 1 << 16
 METADATA_KEY: Final = "__metadata__"
 """In a header, no tensor's name: text about the file stands there."""
@@ -52,8 +52,8 @@ _Described = tuple[str, tuple[int, ...], int, int]
 
 def looks_like(start: bytes, size: int) -> bool:
     """Tell by the first bytes of a file, and its size, whether it is meant as safetensors."""
-    length = int.from_bytes(start[:_LENGTH_BYTES], "little")
-    opening = start[_LENGTH_BYTES : _LENGTH_BYTES + 1]
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    opening = start[LENGTH_BYTES : LENGTH_BYTES + 1]
     return opening == b"{" and length <= min(MAX_HEADER_BYTES, size - 1)
 
 
@@ -104,19 +104,19 @@ def _parse(reader: FileReader, file: int) -> Header:
 
 def _header_bytes(reader: FileReader) -> tuple[bytes, int]:
     """Return the header's text and the offset of the first tensor byte."""
-    if reader.size < _LENGTH_BYTES:
+    if reader.size < LENGTH_BYTES:
         raise InvalidEntry(f"it has {reader.size} bytes, and the header's length alone takes 8")
-    length = int.from_bytes(reader.read(0, _LENGTH_BYTES), "little")
+    length = int.from_bytes(reader.read(0, LENGTH_BYTES), "little")
     if length > MAX_HEADER_BYTES:
         raise InvalidEntry(
             f"its header is said to have {length} bytes, more than the format's {MAX_HEADER_BYTES}"
         )
-    data_start = _LENGTH_BYTES + length
+    data_start = LENGTH_BYTES + length
     if data_start > reader.size:
         raise InvalidEntry(
             f"its header is said to end at byte {data_start}, but the file ends at {reader.size}"
         )
-    raw = reader.read(_LENGTH_BYTES, data_start)
+    raw = reader.read(LENGTH_BYTES, data_start)
     if not raw.startswith(b"{"):
         raise InvalidEntry("its header does not begin with '{'")
     if not raw.rstrip(b" ").endswith(b"}"):

@@ -7,7 +7,6 @@ authenticates it, and whatever it says, what comes of it must have the identity 
 from __future__ import annotations
 
 import itertools
-import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from ml import files
 from ml.artifact import Manifest, Model, TensorEntry, open_model, read_manifest
 from ml.artifact.digests import DigestAlgorithm, new_hasher
 from ml.artifact.dtypes import DTYPE_BITS
-from ml.artifact.errors import ArtifactError, quoted, quoted_path
+from ml.artifact.errors import ArtifactError, UnsupportedFormat, quoted, quoted_path
 from ml.artifact.file_reader import FilePath, FileReader
-from ml.artifact.safetensors import MAX_HEADER_BYTES, METADATA_KEY
+from ml.artifact.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES
+from ml.artifact.safetensors_writer import start_of
 from ml.artifact.spans import TensorSpan
 from ml.errors import NotVerified
 
@@ -44,9 +44,7 @@ _MAGIC: Final = b"\x89MPD\r\n\x1a\n"
 _VERSION: Final = 1
 _HEADER: Final = struct.Struct(">8sBBHIQ32s32s")
 _RECORD: Final = struct.Struct(">BI")
-_LENGTH: Final = struct.Struct("<Q")
-_MAX_HEAD: Final = _LENGTH.size + MAX_HEADER_BYTES
-_ALIGNMENT: Final = 8
+_MAX_HEAD: Final = LENGTH_BYTES + MAX_HEADER_BYTES
 
 
 class NoDelta(StorageError):
@@ -242,23 +240,10 @@ def _head(model: Model) -> tuple[bytes, list[TensorSpan]]:
     if model.layout.format == "safetensors":
         with FileReader(model.path) as reader:
             return reader.read(0, reader.size - sum(span.nbytes for span in spans)), spans
-    spans.sort(key=lambda span: (-DTYPE_BITS[span.dtype], span.name))
-    header, start = {}, 0
-    for span in spans:
-        if span.name == METADATA_KEY:
-            raise NoDelta(
-                f"{quoted_path(model.path)} has a tensor {quoted(span.name)}, a name that no tensor"
-                " has in a safetensors file: keep it whole"
-            )
-        stop = start + span.nbytes
-        offsets = [start, stop]
-        header[span.name] = {"dtype": span.dtype, "shape": span.shape, "data_offsets": offsets}
-        start = stop
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    if len(text) > MAX_HEADER_BYTES:
-        raise NoDelta(f"the names in {quoted_path(model.path)} take too much room: keep it whole")
-    return _LENGTH.pack(len(text)) + text, spans
+    try:
+        return start_of(spans, model.path)
+    except UnsupportedFormat as error:
+        raise NoDelta(f"{error}: keep it whole") from None
 
 
 # --- Reading --------------------------------------------------------------------------------------

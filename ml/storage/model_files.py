@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from ml import files
-from ml.artifact import Manifest, read_manifest
+from ml.artifact import Manifest, open_model, read_manifest
 from ml.artifact.digests import DigestAlgorithm
 from ml.artifact.folder_archive import SUFFIX as ARCHIVE_SUFFIX
 from ml.artifact.folder_archive import pack
+from ml.artifact.safetensors import SUFFIX as SAFETENSORS_SUFFIX
+from ml.artifact.safetensors_writer import save
 from ml.errors import ModelproofError, NotVerified
 
 DEFAULT_ROOT: Final = Path("artifacts")
@@ -85,16 +87,29 @@ class ModelFiles:
                 return manifest
         return None
 
-    def keep(self, model: str, version: int, source: Path, manifest: Manifest) -> StoredVersion:
+    def keep(
+        self, model: str, version: int, source: Path, manifest: Manifest, key: str | None = None
+    ) -> StoredVersion:
         """Copy an artifact and its manifest to where they belong; of a folder, its archive.
+
+        Args:
+            model: the model's name
+            version: its version
+            source: the artifact
+            manifest: its manifest
+            key: the entry of a checkpoint that is the model, which is kept alone, as a safetensors
+                file: nobody has to be told the key again
 
         Raises:
             NotVerified: the file has changed since its manifest was made.
+            UnsupportedFormat: no safetensors file can hold the entry.
         """
         suffix = ARCHIVE_SUFFIX if source.is_dir() else source.suffix
+        if key is not None:
+            suffix = SAFETENSORS_SUFFIX
         stored = self.place(model, version, manifest.weights, suffix)
         if not (stored.artifact.exists() and stored.artifact.samefile(source)):
-            copy_verified(source, stored.artifact, manifest.weights)
+            copy_verified(source, stored.artifact, manifest.weights, key)
         self.keep_manifest(stored, manifest)
         return stored
 
@@ -111,8 +126,10 @@ class ModelFiles:
         return sorted(self.root.glob(f"*/v*-{_short(weights)}.*"))
 
 
-def copy_verified(source: Path, target: Path, weights: bytes) -> Manifest:
+def copy_verified(source: Path, target: Path, weights: bytes, key: str | None = None) -> Manifest:
     """Copy a file, or pack a folder, and check the copy before it takes its name.
+
+    Of a checkpoint of which ``key`` names the entry that is the model, that one is copied alone.
 
     Returns:
         the copy's manifest
@@ -121,7 +138,10 @@ def copy_verified(source: Path, target: Path, weights: bytes) -> Manifest:
         NotVerified: the copy does not have these weights; ``target`` is left as it was.
     """
     with files.replacing(target) as temporary:
-        if source.is_dir():
+        if key is not None:
+            with open_model(source, key=key) as chosen:
+                save(chosen, temporary)
+        elif source.is_dir():
             pack(source, temporary)
         else:
             shutil.copyfile(source, temporary)

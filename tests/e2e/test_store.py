@@ -11,6 +11,7 @@ from typing import Any
 
 import ape
 import pytest
+import torch
 
 from ml.artifact import read_manifest
 from ml.storage import key_files
@@ -301,6 +302,20 @@ def test_folder_is_registered_stored_and_fetched_with_all_that_is_in_it(
     assert told(run, "verify", folder, *any_version, exit_code=1)["differences"] == [
         "file 'config.json' changed"
     ]
+
+
+def test_entry_of_a_checkpoint_is_registered_stored_and_fetched(
+    run: ApeRun, kept: Kept, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    torch.save({name: {"w": torch.ones(3)} for name in ("model", "average")}, checkpoint)
+    register = ("register", checkpoint, "--model", "entry", "--test-set", "iris")
+    where = ("--store", kept.stores[0].root, "--artifacts", tmp_path / "artifacts")
+    assert "has the state dicts 'average', 'model'" in refused(run, *register, *where)
+    done = told(run, *register, "--key", "average", *where)
+    assert done["weights"] == f"0x{read_manifest(checkpoint, key='average').weights.hex()}"
+    fetch = ("fetch", "entry", "1", *where[:2], "--artifacts", tmp_path / "elsewhere")
+    assert Path(told(run, *fetch)["file"]).read_bytes() == Path(done["file"]).read_bytes()
 
 
 # --- What is refused ------------------------------------------------------------------------------

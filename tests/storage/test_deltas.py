@@ -94,8 +94,8 @@ def test_checkpoint_that_no_safetensors_file_can_hold_is_no_delta(
         delta_between(usual, strange)
     delta = delta_between(strange, usual)
     apply_delta([delta], strange.path, tmp_path / "made", usual.manifest.weights)
-    monkeypatch.setattr("ml.storage.deltas.MAX_HEADER_BYTES", 100)
-    with pytest.raises(NoDelta, match="take too much room"):
+    monkeypatch.setattr("ml.artifact.safetensors_writer.MAX_HEADER_BYTES", 100)
+    with pytest.raises(NoDelta, match="take more than the 100 bytes"):
         delta_between(usual, usual)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -85,6 +87,20 @@ def test_folder_is_kept_as_its_archive(kept: ModelFiles, source: Path) -> None:
     with pytest.raises(NotVerified, match="does not have the weights"):
         kept.keep("m", 1, folder, manifest)
     assert has_identity(stored.artifact, manifest.weights)
+
+
+def test_entry_of_a_checkpoint_is_kept_alone(kept: ModelFiles, tmp_path: Path) -> None:
+    """So that whoever reads it needs no key."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    entries = {name: {"w": torch.full((3, 2), number).T} for number, name in enumerate("ab")}
+    torch.save(entries, checkpoint)
+    manifest = read_manifest(checkpoint, key="b")
+    stored = kept.keep("m", 1, checkpoint, manifest, "b")
+    assert stored.artifact.suffix == ".safetensors"
+    assert read_manifest(stored.artifact) == manifest
+    other = read_manifest(checkpoint, key="a")
+    with pytest.raises(NotVerified, match="does not have the weights"):
+        kept.keep("m", 1, checkpoint, other, "b")
 
 
 def test_file_that_changed_since_its_manifest_was_made_is_not_kept(
@@ -182,7 +198,9 @@ def test_manifest_is_found_where_the_artifact_is_gone(kept: ModelFiles, source: 
     ],
     ids=["changed", "truncated", "empty", "zeros", "nested"],
 )
-def test_damaged_manifest_is_not_believed(kept: ModelFiles, source: Path, damage) -> None:
+def test_damaged_manifest_is_not_believed(
+    kept: ModelFiles, source: Path, damage: Callable[[str], str]
+) -> None:
     manifest = read_manifest(source)
     stored = kept.keep("m", 1, source, manifest)
     stored.manifest.write_text(damage(stored.manifest.read_text()))
