@@ -95,8 +95,8 @@ def _rounds(
 
 
 def _verdict(context: Context, model: Model, version: int) -> Verdict:
-    told = events.read(context.chain.registry, model=model.id, name="VersionValidated")
-    return next(one.verdict for one in events.validated(told) if one.version == version)
+    told = events.read(context.chain.registry, model=model.id, version=version)
+    return events.validated(told)[-1].verdict
 
 
 def _diagnosis(context: Context, model: Model, key: RoundKey) -> Diagnosis:

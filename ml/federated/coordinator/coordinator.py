@@ -68,7 +68,7 @@ class Coordinator:
             self._catch_up(model)
             if model.state.completed:
                 look_into_failure(self._context, model)
-                return model
+                return self._context.chain.now()
             if model.state.pending:
                 judged += self._judge(model)
                 continue
@@ -76,7 +76,7 @@ class Coordinator:
             if not come_back(self._context, model):
                 continue
             if rounds is not None and judged >= rounds:
-                return model
+                return self._context.chain.now()
             self._round(model)
 
     def _round(self, model: Model) -> None:

@@ -27,6 +27,18 @@ from .news import ClientFailed, MessageIgnored, RoundBegan, UpdateCame, UpdateTu
 from .post import Received, metadata_now
 from .records import TakenUpdate
 
+_OF_THE_CLIENT: Final = frozenset(
+    {
+        Refusal.WRONG_BASE,
+        Refusal.SAMPLES,
+        Refusal.UNAVAILABLE,
+        Refusal.ALTERED,
+        Refusal.ILL_SHAPED,
+        Refusal.NON_FINITE,
+    }
+)
+"""Refusals of what a client itself has signed for this round: it would send nothing better."""
+
 
 class TooFewClients(ModelproofError):
     """A round cannot have as many updates as it needs."""
@@ -191,9 +203,13 @@ class Gathering:
             and reply.task_id == self._task_id(client)
         ]
         for client in who:
-            self._context.journal.fail(self.key, client, reply.reason)
-            self.begun = self._context.journal.begun(self.key)
+            self._fail(client, reply.reason)
             self._context.tell(ClientFailed(f"client {client}", reply.reason))
+
+    def _fail(self, client: int, reason: str) -> None:
+        """Wait for a client no longer."""
+        self._context.journal.fail(self.key, client, reason)
+        self.begun = self._context.journal.begun(self.key)
 
     def _take(self, reply: UpdateReply) -> None:
         journal, client = self._context.journal, reply.client_id
@@ -209,6 +225,8 @@ class Gathering:
             admitted = self._admit(reply, file, at)
         except UpdateRefused as error:
             self._turn_down(error.client, error.refusal, str(error), at)
+            if error.refusal in _OF_THE_CLIENT:
+                self._fail(file.index, str(error))
             return
         journal.take(self.key, file.update.digest, admitted.taken)
         self.admitted[file.index] = admitted

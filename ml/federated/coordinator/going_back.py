@@ -42,6 +42,7 @@ def come_back(context: Context, model: Model) -> bool:
     if epoch == 0 or journal.is_settled(epoch):
         return True
     target = context.bases.of(model.state.current)
+    journal.go_back(epoch, target.version, target.weights)
     reason, by = _why(context, model)
     active = context.active(model)
     with context.clocked("come back"):
@@ -68,7 +69,7 @@ def come_back(context: Context, model: Model) -> bool:
 
 
 def take_acknowledgement(context: Context, received: Received) -> bool:
-    """Note an acknowledgement, of this rollback or an earlier one, if a message is one.
+    """Note an acknowledgement, if a message is one; it may come when rounds are going on again.
 
     Returns:
         whether it is one; what a client did not sign is ignored.
@@ -85,9 +86,8 @@ def take_acknowledgement(context: Context, received: Received) -> bool:
     except ModelproofError as error:
         context.tell(MessageIgnored(f"an acknowledgement is not taken: {error}"))
         return True
-    state = context.chain.now().state
-    is_now = (reply.epoch, reply.target_version_id) == (state.epoch, state.current)
-    if is_now and reply.target_weights == context.bases.of(state.current).weights:
+    asked = context.journal.target(reply.epoch)
+    if asked == (reply.target_version_id, reply.target_weights):
         context.journal.acknowledge(reply.epoch, reply.client_id, received.data)
     return True
 

@@ -38,7 +38,9 @@ CREATE TABLE IF NOT EXISTS refusals (
 CREATE TABLE IF NOT EXISTS tasks (task_id TEXT PRIMARY KEY, task_type TEXT, body BLOB);
 CREATE TABLE IF NOT EXISTS acknowledgements (
     epoch INTEGER, client INTEGER, reply BLOB, PRIMARY KEY (epoch, client));
-CREATE TABLE IF NOT EXISTS settled (epoch INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS rollbacks (
+    epoch INTEGER PRIMARY KEY, target INTEGER NOT NULL, weights BLOB NOT NULL,
+    is_settled INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS silent (client INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS diagnoses (
     version INTEGER, iteration INTEGER, found TEXT, PRIMARY KEY (version, iteration));
@@ -64,6 +66,8 @@ class RunJournal:
     def __init__(self, path: Path | None, run: bytes) -> None:
         self._path = path
         with self._said():
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -274,13 +278,27 @@ class RunJournal:
 
     # Rollbacks
 
+    def go_back(self, epoch: int, target: int, weights: bytes) -> None:
+        """Note the version that clients are brought back to in an epoch, and its identity."""
+        self._write(
+            "INSERT OR REPLACE INTO rollbacks VALUES (?, ?, ?, FALSE)", epoch, target, weights
+        )
+
+    def target(self, epoch: int) -> tuple[int, bytes] | None:
+        """The version that clients are brought back to in an epoch, and its identity."""
+        rows = self._rows("SELECT target, weights FROM rollbacks WHERE epoch = ?", epoch)
+        return (rows[0][0], bytes(rows[0][1])) if rows else None
+
     def acknowledge(self, epoch: int, client: int, reply: bytes) -> None:
         """Note that a client has come back after the rollback that began an epoch."""
         with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO acknowledgements VALUES (?, ?, ?)", (epoch, client, reply)
             )
-            self._db.execute("DELETE FROM silent WHERE client = ?", (client,))
+            self._db.execute(
+                "DELETE FROM silent WHERE client = ? AND ? = (SELECT max(epoch) FROM rollbacks)",
+                (client, epoch),
+            )
 
     def acknowledged(self, epoch: int) -> set[int]:
         """Who has come back after the rollback that began an epoch."""
@@ -293,11 +311,11 @@ class RunJournal:
             self._db.executemany(
                 "INSERT OR IGNORE INTO silent VALUES (?)", [(client,) for client in silent]
             )
-            self._db.execute("INSERT OR IGNORE INTO settled VALUES (?)", (epoch,))
+            self._db.execute("UPDATE rollbacks SET is_settled = TRUE WHERE epoch = ?", (epoch,))
 
     def is_settled(self, epoch: int) -> bool:
         """Whether clients have been brought to an epoch."""
-        return bool(self._rows("SELECT 1 FROM settled WHERE epoch = ?", epoch))
+        return bool(self._rows("SELECT 1 FROM rollbacks WHERE epoch = ? AND is_settled", epoch))
 
     def silent(self) -> set[int]:
         """Who has stayed silent, and takes no part."""
@@ -353,7 +371,7 @@ class RunJournal:
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise RunJournalError(
                 f"the run's journal {self._path} cannot be used ({error}): see that its disk has"
                 " room and can be written."

@@ -177,8 +177,8 @@ def _outcome(context: Context, before: Model, after: Model, made: MadeVersion) -
 def recorded(context: Context, model: Model, made: MadeVersion) -> Judged:
     """What became of a version, as the history tells."""
     record = context.chain.registry.version(model.id, made.version)
-    told = events.read(context.chain.registry, model=model.id, name="VersionValidated")
-    found = [one for one in events.validated(told) if one.version == made.version]
+    told = events.read(context.chain.registry, model=model.id, version=made.version)
+    found = events.validated(told)
     verdict = found[0].verdict if found else Verdict.NONE
     became = verdict.name if found else "discarded"
     return Judged(model, record.accuracy, verdict, f"v{made.version}: {became}.")
