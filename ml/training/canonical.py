@@ -7,8 +7,9 @@ again as the very same bytes, so that a digest of the text is a digest of the va
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
@@ -53,7 +54,7 @@ def canonical_json(value: object) -> str:
 
 def dump(value: object) -> str:
     """Write a dataclass as canonical JSON."""
-    return canonical_json(TypeAdapter(type(value)).dump_python(value, mode="json"))
+    return canonical_json(_adapter(type(value)).dump_python(value, mode="json"))
 
 
 def load(kind: type[_Value], data: bytes, what: str) -> _Value:
@@ -65,7 +66,7 @@ def load(kind: type[_Value], data: bytes, what: str) -> _Value:
     """
     try:
         strict_json.loads(data, fractions=True)
-        value = TypeAdapter(kind).validate_json(data, strict=True, extra="forbid")
+        value: _Value = _adapter(kind).validate_json(data, strict=True, extra="forbid")
         canonical = dump(value)
     except ValidationError as error:
         raise MalformedJson(f"{what} cannot be used: {_first(error)}") from None
@@ -77,6 +78,12 @@ def load(kind: type[_Value], data: bytes, what: str) -> _Value:
             " use it as it was written"
         )
     return value
+
+
+@functools.lru_cache(maxsize=64)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What reads and writes such a dataclass: made once, since that takes milliseconds."""
+    return TypeAdapter(kind)
 
 
 def _first(error: ValidationError) -> str:
