@@ -99,17 +99,17 @@ def train_locally(
         TrainingDiverged: a weight became NaN or infinite.
         ModelproofError: the base or the samples are not those of such a network.
     """
-    tensors = {name: torch.tensor(tensor) for name, tensor in base.items()}
-    check_tensors(architecture, {n: (tuple(t.shape), t.dtype) for n, t in tensors.items()})
     _check_part(architecture, part)
-    samples = Samples(
-        torch.from_numpy(part.inputs).reshape(-1, *architecture.input_shape),
-        torch.from_numpy(part.labels),
-    )
-    trained, kept = _divided(len(part), local.validation_share)
     rate = local.learning_rate_of(iteration)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "order of samples"))
-    with deterministic(threads=1):
+    with deterministic(threads=1):  # a second thread would only be waited for, even in copying
+        tensors = {name: torch.tensor(tensor) for name, tensor in base.items()}
+        check_tensors(architecture, {n: (tuple(t.shape), t.dtype) for n, t in tensors.items()})
+        samples = Samples(
+            torch.from_numpy(part.inputs).reshape(-1, *architecture.input_shape),
+            torch.from_numpy(part.labels),
+        )
+        trained, kept = _divided(len(part), local.validation_share)
+        generator = torch.Generator().manual_seed(derive_seed(seed, "order of samples"))
         kernel = _kernel(architecture, local, tensors, samples, rate, seed)
         for epoch in range(1, local.epochs + 1):
             kernel.train_epoch(trained, generator)
