@@ -27,7 +27,9 @@ from ml.chain.log_proofs import LogPlace
 from ml.chain.log_records import RecordKind, Statement
 from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import Entry
+from ml.chain.outbox.fees import Fees
 from ml.chain.outbox.rpc import Rpc
+from ml.chain.outbox.signing import sign
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.session import Session, connect
 from ml.storage.cid import Cid
@@ -218,6 +220,18 @@ def test_entry_that_is_in_another_block_now_is_found(
     node.rpc("anvil_mine", "0x2")
     node.rpc("eth_sendRawTransactionSync", "0x" + entries(session)[-1].latest.raw.hex())
     assert of_journal(session) == [("journal", "mined otherwise")]
+
+
+def test_entry_that_is_in_two_blocks_is_found(session: Session, story: Story) -> None:
+    story.register()
+    journal, trainer = session.outbox.journal, story.cast.trainer
+    last = entries(session)[-1]
+    fees = Fees(last.latest.max_fee, last.latest.priority_fee)
+    nonce, gas = last.nonce + 1, last.latest.gas
+    again = sign(session.provider, trainer, last.call, nonce, gas, fees)
+    journal.add_attempt(last, again)
+    session.provider.make_request("eth_sendRawTransactionSync", ["0x" + again.raw.hex()])
+    assert of_journal(session) == [("journal", "mined twice")]
 
 
 def test_entry_that_was_mined_unnoticed_is_found(session: Session, story: Story) -> None:

@@ -21,6 +21,8 @@ from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart, network_at
 from tests.contracts.story import THESIS, Cast, Story
 
+from .agreement import disagreements
+
 IMPATIENT = Settings(timeout_s=60, stuck_after_s=60)
 
 
@@ -57,21 +59,27 @@ def sender() -> Any:
 
 
 @pytest.fixture
-def open_outbox(connected: Session, tmp_path: Path) -> Iterator[Any]:
+def open_outbox(connected: Session, log: ProvenanceLog, tmp_path: Path) -> Iterator[Any]:
     """Open the same journal as often as it is called, as other processes do.
 
-    One of another machine has another name.
+    One of another machine has another name. In the end all agree with the chain.
     """
-    opened = list[Outbox]()
+    opened, paths = list[Outbox](), dict[Path, None]()
 
     def open_outbox(machine: str = "this", **changes: Any) -> Outbox:
         settings = replace(IMPATIENT, **changes)
         path = tmp_path / machine / journal_path(connected.chain_id, connected.genesis).name
+        paths[path] = None
         opened.append(Outbox(connected.provider, path, connected.genesis, settings))
         return opened[-1]
 
     yield open_outbox
     for outbox in opened:
+        outbox.close(reported=False)
+    for path in paths:
+        outbox = Outbox(connected.provider, path, connected.genesis, IMPATIENT)
+        outbox.keeper.restore()
+        assert not disagreements(outbox, log)
         outbox.close(reported=False)
 
 

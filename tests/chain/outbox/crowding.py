@@ -23,6 +23,8 @@ from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart
 
+from .agreement import disagreements
+
 PROCESSES, RECORDS = 3, 8
 
 
@@ -74,6 +76,7 @@ def main(port: int, folder: Path) -> None:
                         int.from_bytes(one.statement.digest, "big") for one in log.recorded()
                     ),
                     "nonce": sender.nonce,
+                    "wrong": [one.why for one in disagreements(session.outbox, log)],
                 }
             )
         )

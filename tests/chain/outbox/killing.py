@@ -29,21 +29,19 @@ from ape.logging import logger
 from ml.chain.anvil import HOST, RpcClient
 from ml.chain.batching import BatchRecorder
 from ml.chain.fsck.batch_check import check_batches
-from ml.chain.fsck.chain_check import check_log, read_models
-from ml.chain.fsck.journal_check import check_journal
 from ml.chain.log_proofs import LogPlace
 from ml.chain.log_records import RecordKind, Statement
 from ml.chain.outbox import journal
-from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import State
 from ml.chain.outbox.opening import close_outbox_of
-from ml.chain.outbox.rpc import Rpc
 from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.recording import record_once
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart
 from tests.contracts.story import Cast, Story, weights_of
+
+from .agreement import disagreements
 
 NEVER_S = 3_600.0
 REPORTED = "reported"
@@ -145,13 +143,7 @@ class Stage:
 
     def check(self, scene: Scene) -> None:
         """Hold the chain against itself and the journal against the chain, as fsck does."""
-        if isinstance(scene.contract, ModelRegistry):
-            whole, wrong = read_models(scene.contract)
-            assert len(whole) == 1
-        else:
-            wrong = list(check_log(scene.contract))
-        chain = Chain(Rpc(self.session.provider.web3), self.session.chain_id, self.session.genesis)
-        wrong += check_journal(self.session.outbox.journal.entries(), chain)
+        wrong = disagreements(self.session.outbox, scene.contract)
         wrong += check_batches(self.session)
         assert not wrong
 

@@ -17,6 +17,7 @@ from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart
 from tests.contracts.story import Cast
 
+from .agreement import disagreements
 from .conftest import at_once
 from .faulty_node import (
     Fault,
@@ -88,6 +89,13 @@ def through(
 @pytest.fixture(autouse=True)
 def _untouched() -> None:
     """The tests share a journal, which would not have anything taken back."""
+
+
+@pytest.fixture(autouse=True)
+def _agreed(faulty: FaultyNode, through: Session, log: ProvenanceLog) -> Iterator[None]:
+    yield
+    faulty.left = 0
+    assert not disagreements(through.outbox, log)
 
 
 @pytest.fixture

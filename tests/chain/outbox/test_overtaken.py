@@ -8,14 +8,10 @@ import ape
 import pytest
 
 from ml.chain.anvil import AnvilNode
-from ml.chain.fsck.journal_check import check_journal
 from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import Entry, State
-from ml.chain.outbox.fees import Fees
 from ml.chain.outbox.opening import Outbox
 from ml.chain.outbox.queue import SenderQueue
-from ml.chain.outbox.signing import sign
-from ml.chain.session import Session
 from ml.errors import ModelproofError
 
 
@@ -25,12 +21,6 @@ def overtake(entry: Entry, sender: Any, node: AnvilNode) -> None:
     node.rpc("evm_setAutomine", True)
     sender.transfer(ape.accounts.test_accounts[0], 1)
     node.rpc("evm_setAutomine", False)
-
-
-def dearer(session: Session, sender: Any, entry: Entry, nonce: int) -> Any:
-    last = entry.latest
-    fees = Fees(2 * last.max_fee, 2 * last.priority_fee)
-    return sign(session.provider, sender, entry.call, nonce, last.gas, fees)
 
 
 @pytest.fixture
@@ -83,17 +73,3 @@ def test_transaction_that_the_node_knows_of_is_not_given_another_nonce(
     assert outbox.journal.entry(entry.id).attempts == entry.attempts
     (mined,) = outbox.queue(sender).wait([entry])
     assert mined.state is State.MINED
-
-
-def test_entry_that_is_in_two_blocks_is_found(
-    connected: Session, outbox: Outbox, waiting: Entry, sender: Any, node: AnvilNode
-) -> None:
-    second = outbox.journal.add_attempt(
-        waiting, dearer(connected, sender, waiting, waiting.nonce + 1)
-    )
-    outbox.keeper.chain.send([second.latest])
-    node.rpc("anvil_mine", "0x3")
-    (mined,) = outbox.queue(sender).wait([waiting])
-    (found,) = check_journal([mined], outbox.keeper.chain)
-    assert found.what == "mined twice"
-    assert all(one.hash in found.why for one in mined.attempts)

@@ -36,6 +36,7 @@ def test_processes_with_one_sender_use_each_nonce_once(tmp_path: Path) -> None:
         "states": ["mined"],
         "recorded": list(range(1, count + 1)),
         "nonce": count,
+        "wrong": [],
     }, done.stderr
 
 

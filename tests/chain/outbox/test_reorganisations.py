@@ -10,9 +10,12 @@ import pytest
 
 from ml.chain.anvil import AnvilNode
 from ml.chain.outbox.entry import State
+from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
 from tests.contracts.story import Cast, Story
+
+from .agreement import disagreements
 
 FIVE = range(1, 6)
 
@@ -25,6 +28,12 @@ def _untouched(node: AnvilNode) -> Iterator[None]:
     """
     yield
     node.rpc("evm_setAutomine", True)
+
+
+@pytest.fixture(autouse=True)
+def _agreed(_untouched: None, connected: Session, log: ProvenanceLog) -> Iterator[None]:
+    yield
+    assert not disagreements(connected.outbox, log)
 
 
 @pytest.mark.parametrize("depth", range(1, 31))
@@ -81,3 +90,4 @@ def test_records_that_follow_from_each_other_are_sent_again_in_their_order(
     for account in cast:
         connected.outbox.queue(account).settle()
     assert story.history == before
+    assert not disagreements(connected.outbox, story.registry)

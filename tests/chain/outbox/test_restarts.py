@@ -19,6 +19,8 @@ from ml.chain.provenance_log import ProvenanceLog
 from ml.chain.session import connect
 from tests.chain.places import kept_apart, network_at
 
+from .agreement import disagreements
+
 DIGEST = b"\x01" * 32
 
 
@@ -45,6 +47,7 @@ def test_what_a_stopped_node_forgot_is_sent_to_it_again(
             (entry,) = session.outbox.journal.entries()
             assert (record.index, entry.state, len(entry.attempts)) == (0, State.MINED, 1)
             assert sender.nonce == 1
+            assert not disagreements(session.outbox, ProvenanceLog(contract))
 
 
 def test_node_that_is_gone_leaves_the_entry_for_later(
