@@ -7,7 +7,6 @@ again as the very same bytes, so that a digest of the text is a digest of the va
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import Annotated, Any, Final, TypeVar
 
@@ -18,6 +17,8 @@ from ml.errors import ModelproofError
 
 _Value = TypeVar("_Value")
 _DIGEST_BYTES: Final = 32
+_ADAPTERS: Final[dict[Any, TypeAdapter[Any]]] = {}
+"""What reads and writes each kind of dataclass: made once, since that takes milliseconds."""
 
 
 class MalformedJson(ModelproofError):
@@ -80,10 +81,10 @@ def load(kind: type[_Value], data: bytes, what: str) -> _Value:
     return value
 
 
-@functools.lru_cache(maxsize=64)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """What reads and writes such a dataclass: made once, since that takes milliseconds."""
-    return TypeAdapter(kind)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def _first(error: ValidationError) -> str:
