@@ -17,7 +17,7 @@ ALL_BUT_NUMPY = FRAMEWORKS | {"pydantic", "safetensors", "eth_keys", "eth_abi"}
     ("modules", "unneeded"),
     [
         (("splits", "aggregation", "server_optimizers", "robust", "diagnosis"), ALL_BUT_NUMPY),
-        (("preparation", "prepared", "server_state", "tasks", "admission"), FRAMEWORKS),
+        (("preparation", "prepared", "version_files", "tasks", "admission"), FRAMEWORKS),
     ],
     ids=["rules", "files"],
 )

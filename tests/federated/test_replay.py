@@ -27,7 +27,7 @@ from ml.federated.server_optimizers import FedAdam
 from ml.storage.errors import MissingRecipient
 from ml.storage.keys import PrivateKey
 from ml.storage.places import Places
-from ml.storage.retention import Retention
+from ml.storage.retention import RUN_FORMAT, Retention
 from ml.training.round_metadata import RoundMetadata
 from ml.training.stated import stated_metadata_object
 
@@ -210,15 +210,33 @@ def test_update_of_a_client_that_is_not_enrolled_with_these_samples_is_named(
     federation = Federation.begin(chain, registry, tmp_path / "objects")
     clients = federation.run.clients
     other = replace(clients[1], dataset_root=b"x" * 32)
-    federation.run = replace(federation.run, clients=(clients[0], other, clients[2]))
-    kept = federation.objects.put(
-        federation.run.to_json().encode(), "federated-run", federation.objects.keys
-    )
-    federation.run_cid = str(kept.stored.cid)
+    run_again(federation, clients=(clients[0], other, clients[2]))
     federation.round()
     (found,) = replayed(federation)
     assert found.outcome is Outcome.DIFFERS
     assert "client 1 of its run has another address, or other samples" in found.reason
+
+
+def run_again(federation: Federation, **changes: Any) -> None:
+    """Go on with another configuration."""
+    federation.run = replace(federation.run, **changes)
+    text = federation.run.to_json().encode()
+    kept = federation.objects.put(text, RUN_FORMAT, federation.objects.keys)
+    federation.run_cid = str(kept.stored.cid)
+
+
+def test_version_of_another_models_run_or_of_too_few_updates_is_named(
+    federation: Federation,
+) -> None:
+    run_again(federation, min_updates=3)
+    federation.round(meddle=lambda sent: sent[:2])
+    federation.judge(90)
+    run_again(federation, test_set=federation.run.holdout)
+    federation.round()
+    few, other = replayed(federation)
+    assert (few.outcome, other.outcome) == (Outcome.DIFFERS, Outcome.DIFFERS)
+    assert "made of 2 updates, and its run asks for 3" in few.reason
+    assert "its run is of another model, or of another validation part" in other.reason
 
 
 def test_validation_with_another_training_accuracy_is_named(federation: Federation) -> None:

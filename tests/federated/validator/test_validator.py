@@ -140,6 +140,26 @@ def test_repetition_is_answered_from_the_chain_and_sends_nothing(federation: Fed
     assert len(told(federation)) == 1
 
 
+def test_validator_asks_for_no_more_of_the_history_than_the_version(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = validator(federation)
+    task = federation.task(federation.round(good(federation)), one.address)
+    asked: list[Any] = []
+    search = ModelRegistry.search
+
+    def noting(registry: ModelRegistry, topics: Any) -> Any:
+        asked.append(list(topics))
+        return search(registry, topics)
+
+    monkeypatch.setattr(ModelRegistry, "search", noting)
+    assert isinstance(one.handle(task), DecisionTask)
+    assert asked
+    for _, model, *subject in asked:
+        assert model == "0x" + federation.run.model.hex()
+        assert any(subject)
+
+
 def test_version_that_was_discarded_is_said_to_be(federation: Federation) -> None:
     one = validator(federation)
     version = federation.round(good(federation))
