@@ -1,10 +1,11 @@
-"""A worker's loop: one task after the other, until training is over for all of its clients."""
+"""A worker's loop: one task after the other, until training is over."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import torch
@@ -28,7 +29,10 @@ def serve(
     is_over: Callable[[], bool] = lambda: False,
     again_s: float = LOOK_AGAIN_S,
 ) -> None:
-    """Do tasks until TRAINING_COMPLETE has come for every client of a worker.
+    """Do tasks until training is over, as one TRAINING_COMPLETE says and the chain confirms.
+
+    What is in the clients' queues then is dealt with still; another worker may have got the rest,
+    since several may work for the same clients.
 
     A task is acknowledged once its answer is in the coordinator's queue: whoever dies in between
     leaves it to be done again. Torch gets one thread in this process.
@@ -41,36 +45,46 @@ def serve(
     """
     torch.set_num_threads(1)
     names = QueueNames(worker.run.model)
-    waiting = {names.client(index): index for index in worker.clients}
-    while waiting and not is_over():
-        delivery = _received(transport, list(waiting), again_s)
+    queues = {names.client(index): index for index in worker.clients}
+    is_complete = False
+    while not is_over():
+        delivery = _received(transport, list(queues), again_s)
         if delivery is None:
+            if is_complete:
+                return
             continue
         task = _read(delivery)
-        if isinstance(task, TrainingCompleteTask):
-            del waiting[delivery.queue]
-        elif task is not None:
-            while not _is_answered(worker, task, waiting[delivery.queue], transport):
+        if task is not None:
+            done = partial(_do, worker, task, queues[delivery.queue], transport)
+            while (ended := _tried(task, done)) is None:
                 if is_over():
                     delivery.requeue()
                     return
                 time.sleep(again_s)
+            is_complete = is_complete or ended
         delivery.acknowledge()
 
 
-def _is_answered(worker: Worker, task: Task, client: int, transport: Transport) -> bool:
-    """Handle a task and publish the answer; False if that has to be tried again."""
+def _do(worker: Worker, task: Task, client: int, transport: Transport) -> bool:
+    """Do a task and publish the answer; returns whether training is over with it."""
+    if isinstance(task, TrainingCompleteTask):
+        return worker.believes(task)
+    reply = worker.handle(task, client)
+    if reply is not None:
+        names = QueueNames(worker.run.model)
+        transport.publish(names.coordinator, replies.dump(reply))
+    return False
+
+
+def _tried(task: Task, do: Callable[[], bool]) -> bool | None:
+    """Do what may fail for a while; None if it did."""
     try:
-        reply = worker.handle(task, client)
-        if reply is not None:
-            names = QueueNames(worker.run.model)
-            transport.publish(names.coordinator, replies.dump(reply))
+        return do()
     except FAILURES as error:
         if not is_passing(error):
             raise
         _log.warning("%s is tried again: %s", task.task_id, error)
-        return False
-    return True
+        return None
 
 
 def _received(transport: Transport, queues: Sequence[str], again_s: float) -> Delivery | None:

@@ -33,7 +33,7 @@ from ml.federated.chain_view import ChainView
 from ml.federated.objects import Objects
 from ml.federated.replies import AcknowledgementReply, FailureReply, Reply, UpdateReply
 from ml.federated.run_configuration import RunConfiguration
-from ml.federated.tasks import RollbackTask, Task, TrainTask
+from ml.federated.tasks import RollbackTask, Task, TrainingCompleteTask, TrainTask
 from ml.federated.transport import TransportError
 from ml.federated.updates import UpdateMetadata
 from ml.storage.errors import (
@@ -70,6 +70,10 @@ Stand: TypeAlias = Literal["due", "over", "ahead"]
 """Of a task, beside where the chain says that the model stands."""
 
 _log = logging.getLogger(__name__)
+
+
+class StillAhead(ModelproofError):
+    """A task is for a time that the model has not come to, as the node tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,19 @@ class Worker:
             return FailureReply(task.task_id, client.address, str(error))
         _log.warning("a %s task is not for a client", task.task_type)
         return None
+
+    def believes(self, task: TrainingCompleteTask) -> bool:
+        """Whether training is over, as a task says: after a reopening, an old one may still come.
+
+        Raises:
+            ModelproofError, OSError, ApeException, Web3Exception: as `handle`.
+        """
+        if task.model != self._run.model:
+            return False
+        try:
+            return self._is_due(task, lambda state: _stand_of_end(task, state))
+        except StillAhead:
+            return False
 
     def _train(self, client: ClientIdentity, task: TrainTask) -> Reply | None:
         payload = task.payload
@@ -283,7 +300,7 @@ class Worker:
         """Whether a task is due; one that is ahead of the chain, as the node tells it, waits.
 
         Raises:
-            ModelproofError: it is still ahead after some waiting.
+            StillAhead: it is so after some waiting.
         """
         last, at = self._looked
         if last and time.monotonic() - at < _FRESH_S and stand_of(last) == "due":
@@ -295,7 +312,7 @@ class Worker:
             if stand != "ahead":
                 break
             if wait is None:
-                raise ModelproofError(
+                raise StillAhead(
                     f"the task is for epoch {task.epoch}, iteration {task.iteration}, and the chain"
                     f" has come to epoch {state.epoch}, iteration {state.iteration} only"
                 )
@@ -341,3 +358,10 @@ def _stand_of_rollback(task: RollbackTask, state: ModelState) -> Stand:
     is_later = state.iteration > task.iteration
     is_there = is_later or state.current == task.payload.target_version_id
     return "due" if state.epoch == task.epoch and is_there and not state.completed else "over"
+
+
+def _stand_of_end(task: TrainingCompleteTask, state: ModelState) -> Stand:
+    """Whether a model is complete; one that was reopened is in a later epoch."""
+    if state.epoch > task.epoch:
+        return "over"
+    return "due" if state.completed else "ahead"

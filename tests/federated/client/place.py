@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ml.chain.records import Role
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
 from ml.chain.signed_files import parse_update
@@ -141,6 +142,16 @@ class Place:
         key = PublicKey.from_raw(self.federation.run.by_index[client].recipient)
         sidecar = self.federation.objects.sidecar_for(Cid.parse(cid), key)
         return {"weights_cid": cid, "weights_sidecar": sidecar.to_json().decode()}
+
+    # What an operator does
+
+    def complete(self) -> None:
+        operator = self.federation.session.account(None, Role.OPERATOR)
+        self.federation.registry.complete(self.federation.run.model, "enough", sender=operator)
+
+    def reopen(self) -> None:
+        admin = self.federation.session.account(None, Role.ADMIN)
+        self.federation.registry.reopen(self.federation.run.model, "more", sender=admin)
 
     # What the coordinator makes of answers
 

@@ -113,11 +113,12 @@ def complete(place: Place) -> TrainingCompleteTask:
         training_summary=TrainingSummary(0, 0, 0.0, 0),
         metadata=FinalMetadata({}, {}, "it was enough"),
     )
+    state = place.federation.chain.now().state
     return TrainingCompleteTask(
         task_id="over",
         model=place.federation.run.model,
-        epoch=0,
-        iteration=0,
+        epoch=state.epoch,
+        iteration=state.iteration,
         model_version_id=0,
         parent_version_id=0,
         metadata=TaskMetadata(0),
@@ -125,49 +126,60 @@ def complete(place: Place) -> TrainingCompleteTask:
     )
 
 
-def no_longer(queues: Queues, client: int = 0) -> Callable[[], bool]:
-    """Ends a loop once a client's queue is empty."""
-    return lambda: not queues.left(client)
+def empty(queues: Queues, *clients: int) -> Callable[[], bool]:
+    """Ends a loop once these clients' queues are empty."""
+    return lambda: not any(queues.left(client) for client in clients or (0,))
 
 
-def test_worker_serves_all_its_clients_until_training_is_over(
-    beginning: Place, queues: Queues
-) -> None:
+def test_worker_serves_all_its_clients(beginning: Place, queues: Queues) -> None:
     for client in (0, 1, 2):
-        queues.put(client, beginning.train(client), complete(beginning))
-    serve(beginning.worker(), queues)
+        queues.put(client, beginning.train(client))
+    serve(beginning.worker(), queues, empty(queues, 0, 1, 2))
     assert sorted(beginning.admitted(each).client for each in queues.answers) == [0, 1, 2]
-    assert [queues.left(client) for client in (0, 1, 2)] == [0, 0, 0]
 
 
-def test_client_that_is_done_does_not_end_the_others(beginning: Place, queues: Queues) -> None:
-    queues.put(0, complete(beginning))
-    queues.put(1, beginning.train(1), complete(beginning))
-    serve(beginning.worker([0, 1]), queues)
-    (answer,) = queues.answers
-    assert isinstance(answer, UpdateReply)
-    assert answer.client_id == 1
+def test_worker_ends_when_training_is_over_for_one_client(place: Place) -> None:
+    """Another worker for the same clients has got what was in the second one's queue."""
+    queues = Queues(QueueNames(place.federation.run.model))
+    place.complete()
+    queues.put(0, complete(place), b"{}")
+    serve(place.worker([0, 1]), queues)
+    assert queues.left(0) == 0
+    assert queues.answers == []
 
 
-def test_message_that_is_no_task_is_ignored(beginning: Place, queues: Queues) -> None:
-    queues.put(0, b"{}", beginning.train(0), complete(beginning))
-    serve(beginning.worker([0]), queues)
+def test_end_that_a_reopening_followed_is_ignored(place: Place) -> None:
+    queues = Queues(QueueNames(place.federation.run.model))
+    place.complete()
+    over = complete(place)
+    place.reopen()
+    queues.put(0, over, place.train(0))
+    serve(place.worker([0]), queues, empty(queues))
     assert [type(each) for each in queues.answers] == [UpdateReply]
 
 
-def test_task_that_is_no_longer_due_is_gone_without_an_answer(
-    gone_back: Place, queues: Queues
-) -> None:
+def test_end_that_the_chain_does_not_know_is_ignored(beginning: Place, queues: Queues) -> None:
+    queues.put(0, complete(beginning), beginning.train(0))
+    serve(beginning.worker([0]), queues, empty(queues))
+    assert [type(each) for each in queues.answers] == [UpdateReply]
+
+
+def test_message_that_is_no_task_is_ignored(beginning: Place, queues: Queues) -> None:
+    queues.put(0, b"{}", beginning.train(0))
+    serve(beginning.worker([0]), queues, empty(queues))
+    assert [type(each) for each in queues.answers] == [UpdateReply]
+
+
+def test_task_that_is_no_longer_due_is_gone_without_an_answer(gone_back: Place) -> None:
     queues = Queues(QueueNames(gone_back.federation.run.model))
-    queues.put(0, gone_back.train(0, iteration=2), complete(gone_back))
-    serve(gone_back.worker([0]), queues)
+    queues.put(0, gone_back.train(0, iteration=2))
+    serve(gone_back.worker([0]), queues, empty(queues))
     assert queues.answers == []
-    assert queues.left(0) == 0
 
 
 def test_failure_is_answered(beginning: Place, queues: Queues) -> None:
-    queues.put(0, beginning.train(0, base_weights=b"w" * 32), complete(beginning))
-    serve(beginning.worker([0]), queues)
+    queues.put(0, beginning.train(0, base_weights=b"w" * 32))
+    serve(beginning.worker([0]), queues, empty(queues))
     assert [type(each) for each in queues.answers] == [FailureReply]
 
 
@@ -189,7 +201,7 @@ def test_killed_worker_leaves_the_task_and_the_next_one_sends_the_same(
             serve(beginning.worker([0]), queues)
     assert queues.left(0) == 1
     queues.dies_before_acknowledging = False
-    serve(beginning.worker([0]), queues, no_longer(queues))
+    serve(beginning.worker([0]), queues, empty(queues))
     sent = {beginning.fetched(answer) for answer in queues.answers}
     assert len(queues.answers) == (2 if at == "acknowledging" else 1)
     assert len(sent) == 1
@@ -198,7 +210,7 @@ def test_killed_worker_leaves_the_task_and_the_next_one_sends_the_same(
 def test_broker_that_does_not_answer_is_tried_again(beginning: Place, queues: Queues) -> None:
     queues.put(0, beginning.train(0))
     queues.fails = 3
-    serve(beginning.worker([0]), queues, no_longer(queues), again_s=0.01)
+    serve(beginning.worker([0]), queues, empty(queues), again_s=0.01)
     assert [type(each) for each in queues.answers] == [UpdateReply]
 
 
@@ -225,7 +237,7 @@ def test_what_passes_is_tried_again_and_not_answered(
 
     monkeypatch.setattr(worker, "handle", failing)
     queues.put(0, beginning.train(0))
-    serve(worker, queues, no_longer(queues), again_s=0.01)
+    serve(worker, queues, empty(queues), again_s=0.01)
     assert [type(each) for each in queues.answers] == [UpdateReply]
 
 
@@ -276,16 +288,26 @@ def test_mistake_in_the_code_ends_the_worker(
     assert queues.left(0) == 1
 
 
-def test_worker_serves_over_a_real_transport(gone_back: Place) -> None:
+def test_worker_serves_over_a_real_transport(
+    gone_back: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place, names = gone_back, QueueNames(gone_back.federation.run.model)
     transport = connect("memory://")
     try:
         for client in (0, 1):
             transport.publish(names.client(client), tasks.dump(place.rollback(client)))
             transport.publish(names.client(client), tasks.dump(place.train(client)))
-            transport.publish(names.client(client), tasks.dump(complete(place)))
-        serve(place.worker([0, 1]), transport)
-        answers = list(received(transport, names.coordinator, 4))
+        handled: list[int] = []
+        worker = place.worker([0, 1])
+        handle = worker.handle
+
+        def counted(task: Task, client: int) -> Reply | None:
+            handled.append(client)
+            return handle(task, client)
+
+        monkeypatch.setattr(worker, "handle", counted)
+        serve(worker, transport, lambda: len(handled) == 4)
+        answers = received(transport, names.coordinator, 4)
     finally:
         transport.close()
     kinds = sorted(type(answer).__name__ for answer in answers)
