@@ -7,7 +7,7 @@ returns once it is mined and confirmed as the network asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,9 +24,10 @@ from ml.chain.outbox.chain import Reverts
 from ml.chain.outbox.entry import Call, Entry, State
 from ml.chain.outbox.opening import outbox_of
 from ml.chain.outbox.queue import Order
+from ml.chain.outbox.rpc import Rpc, RpcError
 from ml.chain.records import Receipt
 from ml.chain.refusals import ContractRefused, refusal, reverted_with
-from ml.errors import ModelproofError
+from ml.errors import ModelproofError, NotVerified
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
@@ -123,6 +124,20 @@ class DeployedContract:
         if found is None:
             raise ModelproofError(f"{entry.call.label} was dropped: {entry.failure}.")
         return Receipt(found.transaction, found.block, found.gas_used)
+
+    def gas_used(self, transactions: Iterable[str]) -> list[int]:
+        """What transactions have cost, by their hashes.
+
+        Raises:
+            NotVerified: the node does not know one.
+        """
+        asked = list(transactions)
+        rpc = Rpc(self.contract.provider.web3)
+        receipts = rpc.ask_all([("eth_getTransactionReceipt", [each]) for each in asked])
+        for transaction, receipt in zip(asked, receipts, strict=True):
+            if receipt is None or isinstance(receipt, RpcError):
+                raise NotVerified(f"the node has no receipt of {transaction}: ask another node.")
+        return [int(str(receipt["gasUsed"]), 0) for receipt in receipts]
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:

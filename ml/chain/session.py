@@ -95,6 +95,11 @@ class Session:
         """Whether the chain outlives this process."""
         return self.network not in PASSING
 
+    @property
+    def network_for_others(self) -> str:
+        """The network by which another process connects to the very same node."""
+        return f"ethereum:dev:{self.provider.uri}" if self.is_development else self.network
+
     @cached_property
     def genesis(self) -> str:
         """The hash of block 0, as 0x and hex."""
@@ -111,6 +116,21 @@ class Session:
             NoDeployment: there is none on this chain.
         """
         return ModelRegistry(*self._deployed("ModelRegistry"))
+
+    def registry_at(self, address: str, block: int) -> ModelRegistry:
+        """The registry at an address, which whoever started this process has checked.
+
+        Args:
+            address: the registry's
+            block: that its events begin at
+
+        Raises:
+            NoDeployment: there is no code.
+        """
+        if not self.code(address):
+            raise deployments.NoDeployment(f"there is no contract at {address} on this chain.")
+        kind = project.ModelRegistry.contract_type
+        return ModelRegistry(ContractInstance(address, kind), block)
 
     def provenance_log(self) -> ProvenanceLog:
         """The deployed log, as `registry`.

@@ -5,7 +5,7 @@ The learning rates are the best of a few tried on three seeds; accuracies are in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -110,3 +110,34 @@ def find_recipe(dataset: str, architecture: str) -> Recipe:
             f" choose one of {', '.join(RECIPES)}"
         )
     return recipe
+
+
+_FEDERATED: Final = {
+    "2nn": partial(replace, name=_DENSE, hidden=(200, 200)),
+    "fedavg-cnn": partial(
+        replace, name=ArchitectureName.FEDAVG_CNN, hidden=(512,), channels=(32, 64)
+    ),
+}
+"""The networks that FedAvg was published with: McMahan et al. 2017 (arXiv 1602.05629)."""
+_SHAPES: Final = {"mnist": _MNIST, "digits": _DIGITS, "iris": _IRIS}
+
+
+def federated_architecture(dataset: str, name: str) -> Architecture:
+    """Return the network that a name means for a data set: a recipe's, 2nn, or fedavg-cnn.
+
+    Raises:
+        ModelproofError: there is none of this name that takes such samples.
+    """
+    if name not in _FEDERATED:
+        architecture = find_recipe(dataset, name).architecture
+        if architecture.name is ArchitectureName.SKLEARN:
+            raise ModelproofError(
+                "scikit-learn's models cannot be averaged: choose a torch network"
+            )
+        return architecture
+    if dataset not in _SHAPES:
+        raise ModelproofError(
+            f"how samples of {dataset!r} are scaled for {name} is not known: give the architecture"
+            " as a file of JSON"
+        )
+    return _FEDERATED[name](_SHAPES[dataset](_LOGISTIC))

@@ -114,6 +114,11 @@ class RunJournal:
         ((count,),) = self._rows("SELECT count(DISTINCT client) FROM updates")
         return int(count)
 
+    def bytes_stored(self) -> int:
+        """How large the objects of all versions are, with what describes them."""
+        ((total,),) = self._rows("SELECT sum(json_extract(made, '$.bytes_stored')) FROM rounds")
+        return int(total or 0)
+
     def rounds(self) -> int:
         """How many rounds were begun."""
         ((count,),) = self._rows("SELECT count(*) FROM rounds")

@@ -1,0 +1,134 @@
+"""What the commands of federated training share: options that say how it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ml.errors import ModelproofError
+
+if TYPE_CHECKING:
+    from ml.chain.registry import ModelRegistry
+    from ml.chain.session import Session
+    from ml.federated.robust import AnyRule, UnclippedRule
+    from ml.federated.run_configuration import RunConfiguration
+    from ml.training.architectures import Architecture
+
+RULES = ("fedavg", "fedavgm", "fedadam", "median", "trimmed-mean", "krum")
+
+broker_option = click.option(
+    "--broker",
+    "queues",
+    envvar="MODELPROOF_BROKER",
+    show_envvar=True,
+    metavar="URL",
+    help="RabbitMQ, as amqp://user:password@host:5672/, where some run on other machines.",
+)
+
+
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how updates are aggregated."""
+    for option in (
+        click.option(
+            "--rule",
+            type=click.Choice(RULES),
+            default="fedavg",
+            show_default=True,
+            help="How updates become one model (docs/federated.md).",
+        ),
+        click.option(
+            "--server-momentum",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=0.9,
+            show_default=True,
+            help="Of fedavgm.",
+        ),
+        click.option(
+            "--server-rate",
+            type=click.FloatRange(0, min_open=True),
+            help="Learning rate of fedavgm and fedadam.  [default: 1, or 0.01]",
+        ),
+        click.option(
+            "--byzantine",
+            type=click.IntRange(0),
+            default=1,
+            show_default=True,
+            help="Clients that krum and trimmed-mean tolerate.",
+        ),
+        click.option(
+            "--select",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Updates that krum averages: several make it multi-Krum.",
+        ),
+        click.option(
+            "--clip-norm",
+            type=click.FloatRange(0, min_open=True),
+            help="Bring each update within this distance of the base first.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def rule_of(
+    rule: str,
+    server_momentum: float,
+    server_rate: float | None,
+    byzantine: int,
+    select: int,
+    clip_norm: float | None,
+) -> AnyRule:
+    """The rule that the options say."""
+    from ml.federated.aggregation import FedAvg
+    from ml.federated.robust import CoordinateMedian, Krum, NormClipped, TrimmedMean
+    from ml.federated.server_optimizers import FedAdam, FedAvgM
+
+    made: dict[str, Callable[[], UnclippedRule]] = {
+        "fedavg": FedAvg,
+        "fedavgm": lambda: FedAvgM(server_momentum, server_rate or 1.0),
+        "fedadam": lambda: FedAdam(server_rate or 0.01),
+        "median": CoordinateMedian,
+        "trimmed-mean": lambda: TrimmedMean(byzantine),
+        "krum": lambda: Krum(byzantine, select),
+    }
+    chosen = made[rule]()
+    return chosen if clip_norm is None else NormClipped(clip_norm, chosen)
+
+
+def architecture_of(dataset: str, text: str) -> Architecture:
+    """The network that ``text`` means for a data set: a recipe's name, or a file of canonical JSON.
+
+    Raises:
+        ModelproofError: there is no such recipe, and no such file.
+    """
+    from ml.training import canonical
+    from ml.training.architectures import Architecture
+    from ml.training.recipes import federated_architecture
+
+    path = Path(text)
+    if path.suffix == ".json":
+        try:
+            return canonical.load(Architecture, path.read_bytes(), text)
+        except OSError as error:
+            raise ModelproofError(f"{text} cannot be read: {error.strerror}.") from None
+    return federated_architecture(dataset, text)
+
+
+def registry_of(session: Session, run: RunConfiguration) -> ModelRegistry:
+    """The registry that a run is on, which has to be the one on record for this chain.
+
+    Raises:
+        ModelproofError: the chain is another, or the registry is.
+    """
+    registry = session.registry()
+    if (session.chain_id, registry.address) != (run.chain_id, run.registry):
+        raise ModelproofError(
+            f"the run of {run.name} is on registry {run.registry} of chain {run.chain_id}, and"
+            f" this is {registry.address} of chain {session.chain_id}: name its --network."
+        )
+    return registry
