@@ -1,11 +1,13 @@
-"""Who could contribute to each version, by a model's history. Pure."""
+"""Who is enrolled with a model, and who could contribute to each version, by its history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml.chain.logs import Event
+from ml.chain.registry import ModelRegistry
+from ml.chain.verification import read_checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,41 @@ class Enrolled:
     address: str
     dataset: bytes
     """The root of its samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A client as it stands now."""
+
+    index: int
+    address: str
+    dataset: bytes
+    is_active: bool
+    reason: str
+    """Why it was excluded, or reinstated, last; empty if it never was."""
+
+
+def standings(registry: ModelRegistry, model: bytes) -> list[Standing]:
+    """The clients of a model in the order of their indices, by its checked history.
+
+    Raises:
+        NotVerified: the node's events are not the history that the model's head commits to.
+        ContractRefused: there is no such model.
+    """
+    found: dict[int, Standing] = {}
+    for event in read_checked(registry, model)[1]:
+        said = event.arguments
+        match event.name:
+            case "ClientEnrolled":
+                client = (str(said["client"]), bytes(said["dataset"]))
+                found[said["index"]] = Standing(said["index"], *client, True, "")
+            case "ClientExcluded" | "ClientReinstated":
+                found[said["index"]] = replace(
+                    found[said["index"]],
+                    is_active=event.name == "ClientReinstated",
+                    reason=said["reason"],
+                )
+    return [found[index] for index in sorted(found)]
 
 
 def active_at(history: Iterable[Event]) -> dict[int, Mapping[int, Enrolled]]:
