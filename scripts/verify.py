@@ -26,6 +26,11 @@ _SHOWN_DIFFERENCES = 20
 @click.option("--model", help="Name or id.  [default: the only one that has FILE]")
 @click.option("--version", type=click.IntRange(1), help="The version that it must be.")
 @click.option(
+    "--key",
+    metavar="ENTRY",
+    help="Of a torch checkpoint with several state dicts, the entry that is the model.",
+)
+@click.option(
     "--require",
     type=click.Choice(["current", "passed", "any"]),
     default="passed",
@@ -40,7 +45,13 @@ _SHOWN_DIFFERENCES = 20
     help="Where manifests are looked for, to name what differs.",
 )
 def cli(
-    ui: Ui, file: Path, model: str | None, version: int | None, require: str, artifacts: Path
+    ui: Ui,
+    file: Path,
+    model: str | None,
+    version: int | None,
+    key: str | None,
+    require: str,
+    artifacts: Path,
 ) -> None:
     """Recompute the identity of FILE and look it up on the chain.
 
@@ -52,7 +63,7 @@ def cli(
     from ml.chain.verification import Requirement, identify
     from ml.errors import NotVerified
 
-    manifest = _manifest(file)
+    manifest = _manifest(file, key)
     with ui.connect() as session:
         registry = session.registry()
         named = models.resolve(registry, model) if model else None
@@ -76,13 +87,13 @@ def cli(
         ui.result({**data, "verified": True})
 
 
-def _manifest(file: Path) -> Manifest:
+def _manifest(file: Path, key: str | None) -> Manifest:
     """What a file is; one that is no whole model file is not what it is said to be."""
     from ml.artifact import FileChanged, MalformedFile, read_manifest
     from ml.errors import NotVerified
 
     try:
-        return read_manifest(file)
+        return read_manifest(file, key=key)
     except (MalformedFile, FileChanged) as error:
         raise NotVerified(str(error), data={"verified": False}) from error
 

@@ -314,6 +314,8 @@ def test_entry_of_a_checkpoint_is_registered_stored_and_fetched(
     assert "has the state dicts 'average', 'model'" in refused(run, *register, *where)
     done = told(run, *register, "--key", "average", *where)
     assert done["weights"] == f"0x{read_manifest(checkpoint, key='average').weights.hex()}"
+    verify = ("verify", checkpoint, "--key", "average", "--model", "entry", "--require", "any")
+    assert told(run, *verify)["weights"] == done["weights"]
     fetch = ("fetch", "entry", "1", *where[:2], "--artifacts", tmp_path / "elsewhere")
     assert Path(told(run, *fetch)["file"]).read_bytes() == Path(done["file"]).read_bytes()
 
