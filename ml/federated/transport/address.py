@@ -36,17 +36,17 @@ def parse(url: str) -> Broker | None:
     """
     if url == "memory://":
         return None
+    if not url.startswith("amqp://"):
+        raise _unusable("it begins with neither memory:// nor amqp://")
+    if "?" in url or "#" in url:
+        raise _unusable("there is a ? or # in it, which a password has as %3F or %23")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise _unusable("its host or port is none") from None
-    if parts.scheme != "amqp":
-        raise _unusable("it begins with neither memory:// nor amqp://")
     if not parts.hostname:
         raise _unusable("it names no host")
-    if parts.query or parts.fragment:
-        raise _unusable("there is a ? or # in it, which a password has as %3F or %23")
     return Broker(
         host=parts.hostname,
         port=AMQP_PORT if port is None else port,

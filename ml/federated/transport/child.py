@@ -212,11 +212,16 @@ class Child:
         """The number of its process."""
         return self._process.pid
 
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, minus the signal's number if a signal ended it; None before it ended."""
+        return self._process.returncode
+
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait until it has ended, and what it had not acknowledged is back in its queue.
 
         Returns:
-            Its exit code, minus the signal's number if a signal ended it; None if it still runs.
+            Its exit code, as `returncode` has it; None if it still runs.
         """
         self._thread.join(timeout_s)
         return None if self._thread.is_alive() else self._process.returncode

@@ -56,6 +56,7 @@ class Link:
             LinkBroken: there is none.
         """
         self._arrived: deque[Arrival] = deque()
+        self._held: Arrival | None = None
         self._declared: set[str] = set()
         self._consumed: dict[str, str] = {}
         self._queues: Sequence[str] = ()
@@ -95,24 +96,29 @@ class Link:
             )
 
     def next(self, queues: Sequence[str], until: float) -> Arrival | None:
-        """Wait for a message of one of these queues.
+        """Wait for a message of one of these queues; none comes beside one that is not dealt with.
 
         Returns:
             None if there was none by `until`, in the clock of `time.monotonic`; or sooner, for the
             sake of heartbeats.
         """
         self._consume(queues)
-        if not self._arrived:
+        if self._held or not self._arrived:
             self._wait(until - time.monotonic())
-        return self._arrived.popleft() if self._arrived else None
+        if self._held or not self._arrived:
+            return None
+        self._held = self._arrived.popleft()
+        return self._held
 
     def acknowledge(self, arrival: Arrival) -> None:
         """Say that a message is dealt with."""
+        self._held = None
         with self._breaking():
             self._channel.basic_ack(arrival.tag)
 
     def requeue(self, arrival: Arrival) -> None:
         """Put a message back."""
+        self._held = None
         with self._breaking():
             self._channel.basic_reject(arrival.tag, requeue=True)
 
@@ -137,8 +143,8 @@ class Link:
         with self._breaking():
             self._bound_answers(ANSWER_S)
             self._channel: Any = self._transport.create_channel(self._connection)
-            # From RabbitMQ 4 on, the limit is each queue's own, so that several of those that wait
-            # in several queues come at once. Before, it is the channel's.
+            # From RabbitMQ 4 on, the limit is that of each queue, so that what waits in several
+            # comes at once, and is held here. Before, it can be that of the channel.
             together = not self._transport.qos_semantics_matches_spec(self._connection)
             self._channel.basic_qos(0, 1, together)
 
