@@ -17,47 +17,25 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import ape
 import requests
 from ape.logging import logger
 
 from ml.chain.anvil import HOST, RpcClient
-from ml.chain.batching import BatchRecorder
 from ml.chain.fsck.batch_check import check_batches
-from ml.chain.log_proofs import LogPlace
-from ml.chain.log_records import RecordKind, Statement
 from ml.chain.outbox import journal
 from ml.chain.outbox.entry import State
 from ml.chain.outbox.opening import close_outbox_of
-from ml.chain.provenance_log import ProvenanceLog
-from ml.chain.recording import record_once
-from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart
-from tests.contracts.story import Cast, Story, weights_of
+from tests.contracts.story import Cast
 
 from .agreement import disagreements
-
-NEVER_S = 3_600.0
-REPORTED = "reported"
-"""The sender got as far as telling its result: it does not have to run again."""
-
-Work: TypeAlias = Callable[[Cast], None]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is killed, and where it leaves its traces."""
-
-    contract: ModelRegistry | ProvenanceLog
-    """What is written to."""
-    sender: str
-    work: Work
+from .scenes import REPORTED, SCENES, Scene
 
 
 class Fuse:
@@ -131,8 +109,7 @@ class Stage:
 
         One that is not to be killed looks at all there is when it is done.
         """
-        provider: Any = self.session.provider.web3.provider
-        provider._active_provider._request_session_manager.session_cache.clear()
+        self._own_socket()
         if fuse is not None:
             fuse.lay()
         scene.work(self.cast)
@@ -147,6 +124,32 @@ class Stage:
         wrong += check_batches(self.session)
         assert not wrong
 
+    def begin(self, scene: Scene) -> None:
+        """Do what is done before, each time again."""
+        if scene.begin is None:
+            return
+        snapshot = self.rpc("evm_snapshot")
+        self.rpc("evm_setAutomine", scene.is_mined)
+        assert fork(partial(self._begin, scene)) == 0
+        if scene.is_undone:
+            self.rpc("evm_revert", snapshot)
+
+    def _begin(self, scene: Scene) -> None:
+        self._own_socket()
+        if scene.begin:
+            scene.begin(self.cast)
+        close_outbox_of(self.session.provider, reported=False)
+
+    def end(self, snapshot: Any) -> None:
+        """Go back to where it began."""
+        self.rpc("anvil_dropAllTransactions")
+        self.rpc("evm_revert", snapshot)
+        self.rpc("evm_setAutomine", True)
+
+    def _own_socket(self) -> None:
+        provider: Any = self.session.provider.web3.provider
+        provider._active_provider._request_session_manager.session_cache.clear()
+
     def nonce(self, scene: Scene) -> int:
         return int(self.rpc("eth_getTransactionCount", scene.sender, "pending"), 16)
 
@@ -159,7 +162,7 @@ def at_each_step(stage: Stage, scene: Scene) -> Counter[str]:
     """Do the same again and again, killed one step later each time, until it is done.
 
     Returns:
-        how the journal's only entry was found afterwards, and how often
+        how the journal's first entry was found afterwards, and how often
     """
     seen: Counter[str] = Counter()
     nonce, told = stage.nonce(scene), len(stage.events(scene))
@@ -167,6 +170,7 @@ def at_each_step(stage: Stage, scene: Scene) -> Counter[str]:
         snapshot = stage.rpc("evm_snapshot")
         folder = stage.folder / str(last)
         os.environ["MODELPROOF_OUTBOX"] = str(folder)
+        stage.begin(scene)
         code = fork(partial(stage.run, scene, Fuse(last)))
         assert code in (0, -signal.SIGKILL), f"the sender ended with {code} at step {last}"
         left = _found_in(folder)
@@ -174,116 +178,32 @@ def at_each_step(stage: Stage, scene: Scene) -> Counter[str]:
         if left != REPORTED:
             assert fork(partial(stage.run, scene)) == 0, f"killed at step {last}: not finished"
         assert stage.nonce(scene) == nonce + 1, f"killed at step {last}: another transaction"
-        assert len(stage.events(scene)) == told + 1, f"killed at step {last}: recorded twice"
-        assert _found_in(folder) in {REPORTED, State.MINED}, f"killed at step {last}: {left}"
-        stage.rpc("evm_revert", snapshot)
+        found = len(stage.events(scene)) - told
+        assert found == scene.events, f"killed at step {last}: recorded {found} times"
+        assert _found_in(folder) in scene.ends, f"killed at step {last}: {left}"
+        stage.end(snapshot)
         if code == 0:
             return seen
     raise AssertionError
 
 
 def _found_in(folder: Path) -> str:
-    """The state of the only entry."""
+    """The state of the first entry."""
     for file in folder.glob("*-*.sqlite"):
         database = sqlite3.connect(file)
         try:
-            rows = database.execute("SELECT state, reported FROM entries").fetchall()
+            rows = database.execute("SELECT state, reported FROM entries ORDER BY id").fetchall()
         except sqlite3.OperationalError:  # it has no tables yet
             rows = []
         finally:
             database.close()
         if not rows:
             return "nothing"
-        ((state, reported),) = rows
+        state, reported = rows[0]
         if reported:
             assert state in {State.MINED, State.FINAL}
         return REPORTED if reported else str(state)
     return "nothing"
-
-
-# --- What is done ---------------------------------------------------------------------------------
-
-
-def _story(cast: Cast) -> Story:
-    return Story.begin(ModelRegistry(cast.deployer.deploy(ape.project.ModelRegistry)), cast)
-
-
-def _registering(cast: Cast) -> Scene:
-    story = _story(cast)
-    due = story.due()
-
-    def work(cast: Cast) -> None:
-        registry = story.registry
-        registry.register(story.id, 1, weights_of(1), due, "{}", sender=cast.trainer)
-        assert registry.model(story.id).state.pending == 1
-
-    return Scene(story.registry, cast.trainer.address, work)
-
-
-def _validating(cast: Cast) -> Scene:
-    story = _story(cast)
-    story.register()
-    said = story.evaluation()
-
-    def work(cast: Cast) -> None:
-        registry = story.registry
-        verdict, _ = registry.validate(story.id, said, "{}", sender=cast.validator)
-        assert verdict.name == "FIRST_BEST"
-
-    return Scene(story.registry, cast.validator.address, work)
-
-
-def _rolling_back(cast: Cast) -> Scene:
-    story = _story(cast)
-    story.play(90, 91)
-
-    def work(cast: Cast) -> None:
-        registry = story.registry
-        registry.rollback(story.id, 1, "poisoned", sender=cast.operator)
-        assert registry.model(story.id).state.current == 1
-
-    return Scene(story.registry, cast.operator.address, work)
-
-
-def _batching(cast: Cast) -> Scene:
-    log = ProvenanceLog(cast.deployer.deploy(ape.project.ProvenanceLog))
-    place = LogPlace(log.chain_id, _genesis(log), log.address)
-    said = [Statement(RecordKind.CLIENT_UPDATE, bytes(31) + bytes([number])) for number in (1, 2)]
-
-    def work(cast: Cast) -> None:
-        # where what goes to the journal goes, as fsck looks there
-        path = Path(os.environ["MODELPROOF_OUTBOX"]) / "updates.sqlite"
-        with BatchRecorder(log, place, cast.client, path, NEVER_S) as recorder:
-            futures = [recorder.add(one) for one in said]
-        for one, future in zip(said, futures, strict=True):
-            proof = future.result(0).proof
-            assert proof.statement == one
-            assert log.verify_batched(proof.submitter, proof.batch, one, proof.siblings)
-
-    return Scene(log, cast.client.address, work)
-
-
-def _genesis(log: ProvenanceLog) -> str:
-    return "0x" + bytes(log.contract.provider.get_block(0).hash or b"").hex()
-
-
-def _appending(cast: Cast) -> Scene:
-    log = ProvenanceLog(cast.deployer.deploy(ape.project.ProvenanceLog))
-
-    def work(cast: Cast) -> None:
-        entry = record_once(log, RecordKind.DATA, b"\x07" * 32, sender=cast.client)
-        assert entry.record.index == 0
-
-    return Scene(log, cast.client.address, work)
-
-
-SCENES: dict[str, Callable[[Cast], Scene]] = {
-    "register": _registering,
-    "validate": _validating,
-    "rollback": _rolling_back,
-    "append": _appending,
-    "batch": _batching,
-}
 
 
 def main(operation: str, port: int, folder: Path) -> None:

@@ -28,6 +28,29 @@ ROOT = Path(__file__).parents[3]
 def test_sender_killed_at_any_step_is_finished_by_the_next_run(
     operation: str, tmp_path: Path
 ) -> None:
+    seen = killed_at_each_step(operation, tmp_path)
+    assert set(seen) == {"nothing", "prepared", "sent", "mined", "reported"}
+    assert seen["prepared"] >= 2  # before it was sent, and after that
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("operation", "found"),
+    [
+        ("restore", {"mined", "sent"}),
+        ("replace", {"mined", "sent"}),
+        ("cancel", {"sent", "dropped"}),
+    ],
+)
+def test_repair_killed_at_any_step_is_finished_by_the_next_run(
+    operation: str, found: set[str], tmp_path: Path
+) -> None:
+    assert set(killed_at_each_step(operation, tmp_path)) == found
+
+
+def killed_at_each_step(operation: str, folder: Path) -> dict[str, int]:
+    """How the first entry was found after each kill, and how often."""
     with AnvilNode() as node:
         done = subprocess.run(
             [
@@ -36,7 +59,7 @@ def test_sender_killed_at_any_step_is_finished_by_the_next_run(
                 "tests.chain.outbox.killing",
                 operation,
                 str(node.port),
-                tmp_path,
+                folder,
             ],
             cwd=ROOT,
             capture_output=True,
@@ -44,6 +67,5 @@ def test_sender_killed_at_any_step_is_finished_by_the_next_run(
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert set(seen) == {"nothing", "prepared", "sent", "mined", "reported"}
-    assert seen["prepared"] >= 2  # before it was sent, and after that
+    seen: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return seen
