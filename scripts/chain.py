@@ -70,6 +70,7 @@ def blocks(ui: Ui, count: int) -> None:
 @click.argument("ether", type=float)
 def transfer(ui: Ui, receiver: str, ether: float) -> None:
     """Send ETHER to RECEIVER: an address, an alias, or test:N on a development chain."""
+    from ml.chain import transfers
     from ml.chain.records import Role
     from ml.errors import ModelproofError
 
@@ -79,18 +80,13 @@ def transfer(ui: Ui, receiver: str, ether: float) -> None:
         sender = ui.account(session, Role.ADMIN)
         to = session.address(receiver)
         amount = round(ether * _WEI_PER_ETHER)
-        if amount > sender.balance:
-            raise ModelproofError(
-                f"{sender.address} has {sender.balance / _WEI_PER_ETHER:.6f} ether and cannot send"
-                f" {ether}: fund it first."
-            )
-        mined = sender.transfer(to, amount)
+        mined = transfers.transfer(session.outbox, to, amount, sender=sender)
         values = {
             "from": sender.address,
             "to": to,
             "ether": ether,
-            "transaction": mined.txn_hash,
-            "block": mined.block_number,
+            "transaction": mined.transaction,
+            "block": mined.block,
             "gas": mined.gas_used,
         }
         ui.fields(values)
