@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import product, takewhile
 from statistics import median
 from typing import Any, Final
 
@@ -40,17 +40,14 @@ from . import kept
 from .attacks import ATTACKS, with_stamp
 from .measuring import Accuracy
 from .report import points, show
-from .settings import POPULATIONS, TWO_NN_RATES, populated
+from .settings import POPULATIONS, SPLITS, TWO_NN_RATES, populated
 
 RESULTS: Final = kept.FOLDER / "federated_diagnosis.json"
 SEEDS: Final = range(1, 11)
-AFTER: Final = {
-    ("all 10", "IID"): (3, 20),
-    ("all 10", "two-shard"): (3, 20),
-    ("10 of 100", "IID"): (3, 20),
-    ("10 of 100", "two-shard"): (20, 100),
-}
-"""After how many rounds the diagnosed rounds come, by population and split."""
+PLACES: Final = tuple(product(("all 10", "10 of 100"), SPLITS))
+"""Populations, each with both splits."""
+AFTER: Final = (3, 20)
+"""After how many rounds the diagnosed rounds come."""
 POISONERS: Final = (1, 2)
 THRESHOLDS_PPM: Final = (2_000, 5_000, 10_000, 20_000, 50_000)
 CLEAN: Final = "nobody"
@@ -67,15 +64,15 @@ class Stage:
     honest: tuple[ClientUpdate, ...]
 
 
-def stages(task: PlainTask, after: Collection[int]) -> Iterator[Stage]:
-    """Train, and stop after so many rounds: the next one starts from the best version so far."""
+def stages(task: PlainTask) -> Iterator[Stage]:
+    """Train, and stop after some rounds: the next one starts from the best version so far."""
     with PlainTraining(task) as training:
         best, weights = -1, training.weights
-        while training.iteration < max(after):
+        while training.iteration < max(AFTER):
             accuracy = training.advance(training.updates()).metrics.accuracy_ppm
             if accuracy > best:
                 best, weights = accuracy, training.weights
-            if training.iteration in after:
+            if training.iteration in AFTER:
                 training.weights, now = weights, training.weights
                 key = RoundKey(0, training.iteration + 1)
                 yield Stage(task, key, weights, training.updates())
@@ -187,7 +184,7 @@ def examine_all(name: str) -> dict[str, dict[str, Any]]:
     task = populated(POPULATIONS[population], split, number)
     accuracy = Accuracy(task.architecture, task.validation)
     cases = {}
-    for stage in stages(task, AFTER[population, split]):
+    for stage in stages(task):
         after = stage.key.iteration - 1
         spoiler = Spoiler(stage)
         cases[f"{after}, {CLEAN}"] = examine(stage, spoiler, accuracy, CLEAN, 0)
@@ -247,7 +244,7 @@ Rounds = dict[str, list[dict[str, Any]]]
 
 def by_kind(results: dict[str, Any]) -> dict[str, Rounds]:
     """The cases of all seeds together, by population and split."""
-    kinds: dict[str, Rounds] = {", ".join(place): {} for place in AFTER}
+    kinds: dict[str, Rounds] = {", ".join(place): {} for place in PLACES}
     for name, cases in results.items():
         for kind, case in cases.items():
             kinds[name.rpartition(", ")[0]].setdefault(kind, []).append(case)
@@ -284,7 +281,7 @@ def rolled_back(kinds: dict[str, Rounds]) -> Sheet:
     """Only the rounds that would be rolled back at once: what a diagnosis gets to see."""
     rows: list[tuple[str, ...]] = []
     for place, rounds in kinds.items():
-        for after in AFTER[_place(place)]:
+        for after in AFTER:
             for clean in (True, False):
                 cases = [
                     case
@@ -301,11 +298,6 @@ def rolled_back(kinds: dict[str, Rounds]) -> Sheet:
     return Sheet("Rolled back at once: found · accused", headings, rows)
 
 
-def _place(name: str) -> tuple[str, str]:
-    population, _, split = name.partition(", ")
-    return population, split
-
-
 def report(results: dict[str, Any]) -> None:
     """Print the tables and put them into the document."""
     kinds = by_kind(results)
@@ -316,9 +308,9 @@ def report(results: dict[str, Any]) -> None:
 
 def run() -> int:
     """Measure, keep and report; always 0, since no figure is a target."""
-    names = [f"{', '.join(place)}, seed {seed}" for seed in SEEDS for place in AFTER]
+    names = [f"{', '.join(place)}, seed {seed}" for seed in SEEDS for place in PLACES]
     settings = {
-        "after": {", ".join(place): after for place, after in AFTER.items()},
+        "after": AFTER,
         "thresholds_ppm": THRESHOLDS_PPM,
         "rates": TWO_NN_RATES,
     }
