@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from ape.contracts import ContractInstance
 from ape.exceptions import TransactionError
 from eth_abi.exceptions import EncodingError
-from web3.exceptions import ContractLogicError
 
 from ml.chain import logs
 from ml.chain.logs import BLOCKS_PER_CALL, Event, Topics
-from ml.chain.outbox.chain import Reverts
+from ml.chain.outbox.chain import Reverts, try_call
 from ml.chain.outbox.entry import Call, Entry, State
 from ml.chain.outbox.opening import outbox_of
 from ml.chain.outbox.queue import Order
@@ -132,12 +131,15 @@ class DeployedContract:
             NotVerified: the node does not know one.
         """
         asked = list(transactions)
-        rpc = Rpc(self.contract.provider.web3)
-        receipts = rpc.ask_all([("eth_getTransactionReceipt", [each]) for each in asked])
+        receipts = self._rpc.ask_all([("eth_getTransactionReceipt", [each]) for each in asked])
         for transaction, receipt in zip(asked, receipts, strict=True):
             if receipt is None or isinstance(receipt, RpcError):
                 raise NotVerified(f"the node has no receipt of {transaction}: ask another node.")
         return [int(str(receipt["gasUsed"]), 0) for receipt in receipts]
+
+    @property
+    def _rpc(self) -> Rpc:
+        return Rpc(self.contract.provider.web3)
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -152,13 +154,9 @@ class DeployedContract:
         return self._decoded(function, self._trial(function, arguments, options))
 
     def _trial(self, function: str, arguments: tuple[Any, ...], options: dict[str, str]) -> bytes:
-        data = self._encoded(function, arguments)
-        call = {**options, "to": self.address, "data": data}
-        try:
-            return bytes(self.contract.provider.web3.eth.call(call))
-        except ContractLogicError as error:
-            refused = refusal(reverted_with(error), self.contract.contract_type.errors)
-            raise self._told(refused) from error
+        data = "0x" + self._encoded(function, arguments).hex()
+        with self._refusing():
+            return try_call(self._rpc, {**options, "to": self.address, "data": data})
 
     def _encoded(self, function: str, arguments: tuple[Any, ...]) -> bytes:
         try:

@@ -141,11 +141,7 @@ class Chain:
         Raises:
             Reverts: it would revert.
         """
-        at = "latest" if block is None else hex(block)
-        (answer,) = self._rpc.ask_all([("eth_call", [_as_rpc(call), at])])
-        if isinstance(answer, RpcError):
-            raise _reverts(answer)
-        return _bytes(answer)
+        return try_call(self._rpc, _as_rpc(call), block)
 
     def send(self, attempts: Sequence[Attempt]) -> list[tuple[Answer, str] | None]:
         """Send signed transactions, in their order.
@@ -283,6 +279,22 @@ class Chain:
             except Reverts as reverts:
                 return reverts
         return _reverts(refused)
+
+
+def try_call(rpc: Rpc, call: Mapping[str, str], block: int | None = None) -> bytes:
+    """What a call would return, on the latest block or on an earlier one.
+
+    One question, where web3's own way asks for the chain's id twice besides.
+
+    Raises:
+        Reverts: it would revert.
+        NoAnswer: the node did not answer, or not to this.
+    """
+    at = "latest" if block is None else hex(block)
+    (answer,) = rpc.ask_all([("eth_call", [call, at])])
+    if isinstance(answer, RpcError):
+        raise _reverts(answer)
+    return _bytes(answer)
 
 
 def _reverts(refused: RpcError) -> Reverts:
