@@ -3,7 +3,7 @@
 McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017
 (arXiv 1602.05629), tables 2 and 4: MNIST, 100 clients of which ten take part in a round, batches of
 ten, plain SGD at one learning rate. Measured on the paper's 10,000 test images; a holdout is cut
-from the training data, so that a client has 550 samples here and 600 there. A training counts as
+from the training data, so that a client has 590 samples here and 600 there. A training counts as
 the median of its seeds. Ends with 1 if a target is missed. With trainings named, only these are
 measured, and the others' figures stay.
 """

@@ -23,6 +23,8 @@ TWO_NN: Final = replace(MNIST, hidden=(200, 200))
 CNN: Final = replace(MNIST, name=ArchitectureName.FEDAVG_CNN, hidden=(512,), channels=(32, 64))
 """Their CNN, 1,663,370 parameters."""
 BATCH: Final = 10
+PAPER_HOLDOUT: Final = 1_000
+"""Samples that are cut from the training part where all of the test part is for validation."""
 
 SPLITS: Final[dict[str, AnySplit]] = {"IID": Iid(), "two-shard": Shards(2)}
 TWO_NN_RATES: Final = {"IID": 0.1, "two-shard": 0.05}
@@ -61,7 +63,7 @@ def divided(split: str, seed: int, *, clients: int = 100, whole_test: bool = Fal
         whole_test: the validation part is the whole test part, as papers have it, and the holdout
             is cut from the training part; else either is half of the test part.
     """
-    kept = (5_000, "train") if whole_test else (None, "test")
+    kept = (PAPER_HOLDOUT, "train") if whole_test else (None, "test")
     return divide(mnist(), Preparation(clients, SPLITS[split], seed, *kept))
 
 

@@ -124,7 +124,7 @@ def sheet(results: dict[str, Any]) -> Sheet:
         population, policy, seed = name.split("; ")
         if int(seed) == SEEDS[0]:
             rows.append((f"{population} clients, {policy}", *[""] * 7))
-        named = f"{len(case['named'])} of {case['diagnosed']} rounds"
+        named = f"{len(case['named'])} in {case['diagnosed']}"
         rows.append(
             (
                 f"seed {seed}",
@@ -138,7 +138,7 @@ def sheet(results: dict[str, Any]) -> Sheet:
             )
         )
     headings = (
-        "training", "ended by", "rounds", "best, %", "in round", "rollbacks", "clients named in",
+        "training", "ended by", "rounds", "best, %", "in round", "rollbacks", "named in rounds",
         "greatest gain",
     )  # fmt: skip
     return Sheet("Nobody sends poison", headings, rows, texts=(0, 1))
