@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import tempfile
 import time
@@ -10,13 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
-from ml.chain.anvil import HOST, free_port, spawn
+from ml.chain.anvil import HOST, is_free, spawn
 
 from .install import install
 
 START_S: Final = 120.0
 STOP_S: Final = 60.0
 READY: Final = "Server startup complete"
+QUIET_PORTS: Final = range(20_000, 30_000)
+"""Systems give none of these to connections, which could take the broker's while it restarts."""
 
 
 class ServerError(Exception):
@@ -42,8 +45,8 @@ class RabbitServer:
         self._root = install()
         self._folder = tempfile.TemporaryDirectory(prefix="rabbitmq-")
         self._home = Path(self._folder.name)
-        self.port = port or free_port()
-        self._names = free_port()
+        self.port = port or _quiet_port()
+        self._names = _quiet_port()
         self._broker: subprocess.Popen[bytes] | None = None
         self._register: subprocess.Popen[bytes] | None = None
         (self._home / "plugins").write_text("[].")
@@ -52,6 +55,13 @@ class RabbitServer:
     def url(self) -> str:
         """Where it is, with the user and password that it begins with."""
         return f"amqp://guest:guest@{HOST}:{self.port}/"
+
+    @property
+    def pid(self) -> int:
+        """The number of its process. Raises ServerError while it does not run."""
+        if self._broker is None:
+            raise ServerError("RabbitMQ does not run")
+        return self._broker.pid
 
     def start(self) -> None:
         """Start it and wait until it takes connections.
@@ -134,7 +144,7 @@ class RabbitServer:
             "RABBITMQ_ALLOW_INPUT": "1",  # the script becomes the broker, and is not its parent
             "RABBITMQ_CONFIG_FILE": str(self._home / "none"),
             "RABBITMQ_CONF_ENV_FILE": str(self._home / "none"),
-            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_DIST_PORT": str(_quiet_port()),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._home / "plugins"),
             "RABBITMQ_GENERATED_CONFIG_DIR": str(self._home / "config"),
             "RABBITMQ_LOG_BASE": str(self._home / "log"),
@@ -145,3 +155,9 @@ class RabbitServer:
             "RABBITMQ_NODENAME": f"modelproof-{self.port}@localhost",
             "RABBITMQ_SCHEMA_DIR": str(self._home / "schema"),
         }
+
+
+def _quiet_port() -> int:
+    while not is_free(port := secrets.choice(QUIET_PORTS)):
+        pass
+    return port

@@ -224,6 +224,38 @@ def test_broker_that_is_gone_is_given_up_with_one_sentence(
         transport.close()
 
 
+def test_broker_that_hangs_is_given_up_and_used_again_later(
+    rabbitmq: RabbitServer, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "ANSWER_S", 0.5)
+    transport = connect(rabbitmq.url, patience_s=0)
+    monkeypatch.setattr(link, "CONNECT_S", 0.5)
+    os.kill(rabbitmq.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TransportError, match="does not answer"):
+            transport.publish(queue, b"lost, as the error says")
+    finally:
+        os.kill(rabbitmq.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    with closing(transport), closing(connect(rabbitmq.url)) as other:
+        other.publish(f"{queue}.later", b"works")
+        assert received(transport, f"{queue}.later").body == b"works"
+
+
+@pytest.mark.long
+def test_broker_that_is_short_of_memory_is_named_so(
+    rabbitmq: RabbitServer, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "ANSWER_S", 1.0)
+    with closing(connect(rabbitmq.url, patience_s=0)) as transport:
+        rabbitmq.control("set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            with pytest.raises(TransportError, match="being short of memory or disk"):
+                transport.publish(queue, b"anything")
+        finally:
+            rabbitmq.control("set_vm_memory_high_watermark", "0.4")
+
+
 def test_receiver_without_a_broker_returns_in_time(rabbitmq: RabbitServer, queue: str) -> None:
     with TcpProxy(rabbitmq.port) as proxy:
         transport = connect(url_at(proxy.port))
