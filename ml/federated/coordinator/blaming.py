@@ -19,12 +19,15 @@ from .news import ClientExcluded, RoundDiagnosed
 from .records import MadeVersion
 
 
-def look_into_failure(context: Context, model: Model) -> None:
+def look_into_failure(context: Context, model: Model) -> bool:
     """Find out who made the latest version fail, if it did, and exclude them where that is set.
 
     It is the round of the version that is looked into; where patience was exhausted, each round
     since the best version, one by one. A version that a validator refused on other grounds than its
     accuracy says nothing about the clients. What was found is noted, and not looked for again.
+
+    Returns:
+        whether somebody was excluded, who is active in ``model`` still
 
     Raises:
         NotVerified: an update is not the one that its client signed any more.
@@ -32,11 +35,12 @@ def look_into_failure(context: Context, model: Model) -> None:
     """
     version = model.state.latest
     if not version or context.chain.registry.version(model.id, version).status is not Status.FAILED:
-        return
+        return False
     known = context.journal.round_of(version)
     if known is None or known[0].epoch != model.state.epoch - 1:
-        return
+        return False
     done = context.journal.diagnoses(version)
+    excluded = False
     for key, made in _rounds(context, model, known):
         if key.iteration not in done:
             found = _diagnosis(context, model, key)
@@ -46,7 +50,8 @@ def look_into_failure(context: Context, model: Model) -> None:
             text = done[key.iteration].encode()
             found = canonical.load(Diagnosis, text, "a diagnosis in the run's journal")
         if context.run.diagnosis.exclude:
-            _exclude(context, made.version, found)
+            excluded |= _exclude(context, made.version, found)
+    return excluded
 
 
 def diagnosing_rule(rule: AnyRule) -> Rule:
@@ -118,8 +123,9 @@ def _diagnosis(context: Context, model: Model, key: RoundKey) -> Diagnosis:
         )
 
 
-def _exclude(context: Context, version: int, found: Diagnosis) -> None:
-    """Exclude culprits, each once, as long as enough clients stay active."""
+def _exclude(context: Context, version: int, found: Diagnosis) -> bool:
+    """Exclude culprits, each once, as long as enough clients stay active; tells if it did any."""
+    excluded = False
     for culprit in found.culprits:
         active = context.active(context.chain.now())
         if culprit.client not in active or len(active) <= context.run.diagnosis.min_clients:
@@ -135,3 +141,5 @@ def _exclude(context: Context, version: int, found: Diagnosis) -> None:
         else:
             context.journal.exclude(culprit.client, reason)
         context.tell(ClientExcluded(culprit.client, reason))
+        excluded = True
+    return excluded

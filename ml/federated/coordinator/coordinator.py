@@ -72,8 +72,7 @@ class Coordinator:
             if model.state.pending:
                 judged += self._judge(model)
                 continue
-            look_into_failure(self._context, model)
-            if not come_back(self._context, model):
+            if look_into_failure(self._context, model) or not come_back(self._context, model):
                 continue
             if rounds is not None and judged >= rounds:
                 return self._context.chain.now()
