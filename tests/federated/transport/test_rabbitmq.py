@@ -88,12 +88,12 @@ def test_connection_that_breaks_while_publishing_loses_nothing(
             proxy.break_after(step * number, direction)
             sender.publish(queue, message)
         assert proxy.broken >= len(messages) // 2
-    found = []
+    missing = set(messages)
     with closing(connect(rabbitmq.url)) as receiver:
-        while (delivery := receiver.receive([queue], 1)) is not None:
-            found.append(delivery.body)
+        while missing:
+            delivery = received(receiver, queue)
+            missing.discard(delivery.body)
             delivery.acknowledge()
-    assert set(found) == set(messages)
 
 
 def test_connection_that_breaks_while_receiving_delivers_again(
@@ -144,13 +144,13 @@ def test_child_that_is_killed_leaves_its_message_to_another(
 def test_long_work_does_not_cost_the_connection(
     rabbitmq: RabbitServer, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.federated.transport.link.HEARTBEAT_S", 1)
-    monkeypatch.setattr("ml.federated.transport.broker.HEARTBEAT_S", 1)
+    monkeypatch.setattr("ml.federated.transport.link.HEARTBEAT_S", 2)
+    monkeypatch.setattr("ml.federated.transport.broker.HEARTBEAT_S", 2)
     with closing(connect(rabbitmq.url)) as working, closing(connect(rabbitmq.url)) as idle:
         working.publish(queue, b"long work")
         delivery = received(working, queue)
         # Without heartbeats, the broker would have given it to the other one by then.
-        assert idle.receive([queue], 5) is None
+        assert idle.receive([queue], 9) is None
         delivery.acknowledge()
         working.publish(queue, b"next")
         assert received(working, queue).body == b"next"
@@ -215,7 +215,7 @@ def test_broker_that_is_gone_is_given_up_with_one_sentence(
 ) -> None:
     with TcpProxy(rabbitmq.port) as proxy:
         transports = [connect(url_at(proxy.port), patience_s=0.2) for _ in range(2)]
-    said = rf"^the broker at {HOST}:{proxy.port} could not be used for 0 s \(.+\): see that"
+    said = rf"^the broker at {HOST}:{proxy.port} could not be used for \d+ s \(.+\): see that"
     with pytest.raises(TransportError, match=said):
         transports[0].publish(queue, b"anything")
     with pytest.raises(TransportError, match=said):
