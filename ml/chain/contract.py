@@ -17,7 +17,7 @@ from ape.contracts import ContractInstance
 from ape.exceptions import TransactionError
 from eth_abi.exceptions import EncodingError
 
-from ml.chain import logs
+from ml.chain import logs, values
 from ml.chain.logs import BLOCKS_PER_CALL, Event, Topics
 from ml.chain.outbox.chain import Reverts, try_call
 from ml.chain.outbox.entry import Call, Entry, State
@@ -149,6 +149,19 @@ class DeployedContract:
         except Reverts as error:
             refused = refusal(reverted_with(error), self.contract.contract_type.errors)
             raise self._told(refused) from error
+
+    def _view(self, function: str, *arguments: Any) -> Any:
+        """Call a view that returns one struct, or a list of one kind: fields by their names.
+
+        Ape would make a class for every struct that is read, which takes ten times as long.
+        """
+        abi = getattr(self.contract, function).abis[0]
+        (output,) = abi.outputs
+        raw = self._trial(function, arguments, {})
+        (value,) = values.decode([output.canonical_type], raw)
+        if output.canonical_type.endswith("[]"):
+            return [values.named(output.components, each) for each in value]
+        return values.named(output.components, value)
 
     def _try(self, function: str, arguments: tuple[Any, ...], options: dict[str, str]) -> Any:
         return self._decoded(function, self._trial(function, arguments, options))

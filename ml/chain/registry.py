@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ml.chain import values
 from ml.chain.commitment import details_fields, role_id
 from ml.chain.contract import DeployedContract
 from ml.chain.records import (
@@ -265,7 +263,7 @@ class ModelRegistry(DeployedContract):
 
     def model(self, model: bytes) -> Model:
         """All about a model but its versions."""
-        view = self._call("getModel", model)
+        view = self._view("getModel", model)
         begins = Origin(bytes(view.origin.modelId), view.origin.version)
         return Model(
             id=model,
@@ -286,27 +284,19 @@ class ModelRegistry(DeployedContract):
             test_set=bytes(view.testSet),
             head=bytes(view.head),
             active_clients=view.activeClients,
-            policy=policy_from(view.policy),
+            policy=policy_from(vars(view.policy).values()),
             origin=begins if any(begins.model) else None,
             origin_status=Status(view.originStatus),
         )
 
     def version(self, model: bytes, number: int) -> Version:
         """One version's record."""
-        return _version(self._call("getVersion", model, number))
+        return _version(self._view("getVersion", model, number))
 
     def versions(self, model: bytes, start: int = 1) -> Iterator[Version]:
         """The records of all versions from ``start`` on, in order, read page by page."""
-        abi = self.contract.getVersions.abis[0]
-        types = [item.canonical_type for item in abi.outputs]
-        names = [item.name for item in abi.outputs[0].components]
-        while True:
-            # Ape would make a class for every version, which takes a hundred times as long
-            (page,) = values.decode(types, self._trial("getVersions", (model, start, PAGE), {}))
-            for view in page:
-                yield _version(SimpleNamespace(**dict(zip(names, view, strict=True))))
-            if not page:
-                return
+        while page := self._view("getVersions", model, start, PAGE):
+            yield from map(_version, page)
             start += len(page)
 
     def lineage(self, model: bytes, number: int) -> Iterator[LineageStep]:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
 from eth_abi import decoding
 from eth_abi.codec import ABIDecoder
 from eth_abi.registry import registry
 from eth_utils.address import to_checksum_address
+
+if TYPE_CHECKING:
+    from ethpm_types.abi import ABIType
 
 _ODD_BYTES: Final = "surrogateescape"
 _KNOWN_ADDRESSES: Final = 4_096
@@ -33,6 +37,21 @@ def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
         eth_abi.exceptions.DecodingError: these are no values of these types.
     """
     return _DECODER.decode(types, data)
+
+
+def named(components: Sequence[ABIType], fields: Sequence[Any]) -> SimpleNamespace:
+    """A struct's fields by their names, and those of structs in it.
+
+    Args:
+        components: the struct's, as its ABI has them
+        fields: their values, as `decode` gives them
+    """
+    return SimpleNamespace(
+        **{
+            str(one.name): named(one.components or (), value) if one.type == "tuple" else value
+            for one, value in zip(components, fields, strict=True)
+        }
+    )
 
 
 def text_bytes(text: str) -> bytes:
