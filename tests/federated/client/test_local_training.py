@@ -125,25 +125,24 @@ def test_training_again_gives_the_same_bits(architecture: Architecture) -> None:
 
 
 PROGRAM = """
+import sys
 from tests.federated.client import test_local_training as tests
 print(*(tests.digest(tests.trained(architecture).weights) for architecture in tests.ALL))
+sys.exit("opacus" in sys.modules)  # takes three seconds to import, and is not needed
 """
 
 
 def test_another_process_with_other_threads_gives_the_same_bits() -> None:
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", PROGRAM],
-            cwd=Path(__file__).parents[3],
-            env={**os.environ, "OMP_NUM_THREADS": threads},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for threads in ("1", "3")
-    }
+    other = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads() + 2)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     here = [digest(trained(architecture).weights) for architecture in ALL]
-    assert found == {" ".join(here) + "\n"}
+    assert other.stdout == " ".join(here) + "\n"
 
 
 def test_base_and_samples_are_left_as_they_are() -> None:
@@ -167,8 +166,10 @@ def test_base_and_samples_are_left_as_they_are() -> None:
     ids=str,
 )
 def test_each_setting_has_an_effect(changes: dict[str, Any], arguments: dict[str, Any]) -> None:
-    changed = trained(local=replace(PLAIN, **changes), **arguments)
-    assert digest(changed.weights) != digest(trained().weights)
+    plain, changed = trained(), trained(local=replace(PLAIN, **changes), **arguments)
+    for name, tensor in changed.weights.items():
+        # far more than the kernels differ by
+        assert np.abs(tensor - plain.weights[name]).max() > 1e-4
 
 
 def test_learning_rate_follows_from_the_iteration() -> None:
