@@ -25,6 +25,7 @@ from .aggregation import (
     Weights,
     check_update,
 )
+from .updates import UpdateMetadata
 
 HEADER_BYTES: Final = 1 << 16
 """What a file may have beyond its tensors: its metadata, and something of everything."""
@@ -126,7 +127,7 @@ def admit(
         UpdateRefused: by the first check that it does not pass.
     """
     check_claim(ongoing, file, at=at, taken=taken, earlier=earlier)
-    return _check_content(ongoing, file, data)
+    return check_content(ongoing, file, data)[0]
 
 
 def check_claim(
@@ -199,7 +200,14 @@ def _check_samples(ongoing: Round, file: UpdateFile) -> None:
         raise UpdateRefused(Refusal.SAMPLES, file.index, reason)
 
 
-def _check_content(ongoing: Round, file: UpdateFile, data: bytes) -> ClientUpdate:
+def check_content(
+    ongoing: Round, file: UpdateFile, data: bytes
+) -> tuple[ClientUpdate, UpdateMetadata]:
+    """Check an update's file, of which all else has been checked; arguments and errors as `admit`.
+
+    Returns:
+        what goes into the aggregate, and what the file says of itself.
+    """
     most = size_limit(ongoing.weights)
     if len(data) > most:
         reason = f"its file has {len(data)} bytes, and an update of this model at most {most}"
@@ -230,4 +238,4 @@ def _check_content(ongoing: Round, file: UpdateFile, data: bytes) -> ClientUpdat
         raise UpdateRefused(Refusal.NON_FINITE, file.index, f"it {error.reason}") from None
     except UnfitUpdate as error:
         raise UpdateRefused(Refusal.ILL_SHAPED, file.index, f"it {error.reason}") from None
-    return update
+    return update, metadata

@@ -7,7 +7,7 @@ read it is sent a copy of it, in which the object's key is wrapped for nobody bu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ml.errors import NotVerified
@@ -88,6 +88,12 @@ class Objects:
             return
         self._sidecars.write(sidecar.stored.cid, sidecar.to_json())
 
+    def addressing(self, cid: Cid) -> Callable[[Recipient], Sidecar]:
+        """What makes an object's sidecar as it is sent to somebody; errors as `get`."""
+        sidecar = read_sidecar(self._sidecars, cid)
+        key = open_sidecar(sidecar, self.keys)
+        return lambda recipient: addressed_to(sidecar, key, [recipient])
+
     def sidecar_for(self, cid: Cid, recipient: Recipient) -> Sidecar:
-        """The sidecar of an object as it is sent to somebody; errors as `get`."""
-        return addressed_to(read_sidecar(self._sidecars, cid), self.keys, [recipient])
+        """The sidecar of an object as it is sent to one; errors as `get`."""
+        return self.addressing(cid)(recipient)

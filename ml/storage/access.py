@@ -56,10 +56,15 @@ def add_recipient(sidecar: Sidecar, keys: Sequence[Key], new: Recipient) -> Side
     return _changed(sidecar, [*sidecar.recipients, new.wrap(key, sidecar.header)], key)
 
 
-def addressed_to(sidecar: Sidecar, keys: Sequence[Key], recipients: Sequence[Recipient]) -> Sidecar:
-    """The sidecar as it is sent to somebody, its key wrapped for nobody else; as `open_sidecar`."""
-    key = open_sidecar(sidecar, keys)
-    return _changed(sidecar, [each.wrap(key, sidecar.header) for each in recipients], key)
+def addressed_to(sidecar: Sidecar, key: bytes, recipients: Sequence[Recipient]) -> Sidecar:
+    """The sidecar as it is sent to somebody: the object's key wrapped for them and nobody else.
+
+    Args:
+        sidecar: that `open_sidecar` opened
+        key: the object's
+        recipients: who will be able to read it, at least one
+    """
+    return sidecar.with_recipients([each.wrap(key, sidecar.header) for each in recipients], key)
 
 
 def remove_recipient(sidecar: Sidecar, keys: Sequence[Key], removed: bytes) -> Sidecar:

@@ -155,15 +155,13 @@ class Gathering:
 
     def _ask(self, clients: list[int]) -> None:
         post, base = self._context.post, self._base
+        address = self._context.objects.addressing(base.cid) if base.cid else None
         for client in clients:
-            sidecar = None
-            if base.cid:
-                key = PublicKey.from_raw(self._context.run.by_index[client].recipient)
-                sidecar = self._context.objects.sidecar_for(base.cid, key).to_json().decode()
+            key = PublicKey.from_raw(self._context.run.by_index[client].recipient)
             payload = TrainPayload(
                 client_id=client,
                 weights_cid=str(base.cid) if base.cid else None,
-                weights_sidecar=sidecar,
+                weights_sidecar=address(key).to_json().decode() if address else None,
                 base_weights=base.weights,
                 deadline=self.begun.deadline,
             )
@@ -245,8 +243,7 @@ class Gathering:
             data = self._fetch(reply)
         except (NotVerified, UnknownObject, NoKey, WrongKey, MissingRecipient) as error:
             raise UpdateRefused(Refusal.UNAVAILABLE, file.index, str(error)) from None
-        update = admission.admit(ongoing, file, data, at=at, taken=taken, earlier=earlier)
-        stated = updates.load(data, "an update that was admitted").metadata
+        update, stated = admission.check_content(ongoing, file, data)
         record = TakenUpdate(
             client=file.index,
             cid=reply.update_cid,
