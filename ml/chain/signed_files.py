@@ -154,7 +154,7 @@ def read_update(path: Path) -> UpdateFile:
 
 
 def parse_evaluation(data: bytes, what: str) -> EvaluationFile:
-    """Read what `dump_evaluation` wrote; ``what`` names it in errors, and no signature is looked at.
+    """Read what `dump_evaluation` wrote; ``what`` names it in errors. No signature is checked.
 
     Raises:
         ModelproofError: it is something else.
@@ -163,7 +163,7 @@ def parse_evaluation(data: bytes, what: str) -> EvaluationFile:
 
 
 def parse_update(data: bytes, what: str) -> UpdateFile:
-    """Read what `dump_update` wrote; ``what`` names it in errors, and no signature is looked at.
+    """Read what `dump_update` wrote; ``what`` names it in errors. No signature is checked.
 
     Raises:
         ModelproofError: it is something else.
