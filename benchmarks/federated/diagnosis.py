@@ -32,8 +32,9 @@ from ml.federated.aggregation import (
 )
 from ml.federated.client.local_training import round_seed, train_locally
 from ml.federated.diagnosis import diagnose
+from ml.federated.measuring import measure
 from ml.federated.parts import Part
-from ml.federated.plain import PlainTask, PlainTraining, measure
+from ml.federated.plain import PlainTask, PlainTraining
 from ml.federated.sampling import RoundKey
 
 from . import kept

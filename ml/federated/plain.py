@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-import torch
-
 from ml.training.architectures import Architecture
-from ml.training.classifiers import evaluate
 from ml.training.metrics import Metrics
-from ml.training.torch_model import restore_torch
 
 from . import sampling
 from .aggregation import NO_STATE, ClientUpdate, Rule, ServerState, Weights, aggregate
 from .client.local_training import LocalResult, round_seed, train_locally
+from .measuring import measure
 from .parts import Part
 from .run_configuration import LocalTraining
 from .sampling import RoundKey
@@ -113,17 +110,6 @@ class PlainTraining(AbstractContextManager["PlainTraining"]):
         self.iteration += 1
         metrics = measure(task.architecture, made.weights, task.validation)
         return PlainRound(self.iteration, base, tuple(updates), state, metrics)
-
-
-def measure(architecture: Architecture, weights: Weights, part: Part) -> Metrics:
-    """Measure a model on some samples.
-
-    Raises:
-        ModelproofError: its outputs are NaN.
-    """
-    tensors = {name: torch.tensor(tensor) for name, tensor in weights.items()}
-    classifier = restore_torch(architecture, tensors)
-    return evaluate(classifier, part.inputs, part.labels, part.class_names)
 
 
 _REMEMBERED: list[PlainTask] = []

@@ -24,10 +24,10 @@ from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
 from ml.federated import prepared
 from ml.federated.configuration import SERVICE_PATH, Preparation
+from ml.federated.measuring import measure
 from ml.federated.preparation import divide, files_of
 from ml.federated.server_optimizers import FedAvgM
 from ml.federated.splits import Iid
-from ml.federated.validator.measuring import measure
 from ml.storage.keys import PrivateKey
 from ml.training.datasets import Dataset
 from tests.chain.places import network_at

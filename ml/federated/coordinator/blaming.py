@@ -8,10 +8,10 @@ from ml.chain.types import Status, Verdict, format_ppm
 from ml.errors import ModelproofError
 from ml.federated.aggregation import FedAvg, Rule, Weights
 from ml.federated.diagnosis import Diagnosis, diagnose
+from ml.federated.measuring import measure
 from ml.federated.robust import AnyRule, Krum, NormClipped, TrimmedMean
 from ml.federated.sampling import RoundKey
 from ml.training import canonical
-from ml.training.classifiers import evaluate
 
 from .context import Context
 from .gathering import read_taken
@@ -63,17 +63,10 @@ def diagnosing_rule(rule: AnyRule) -> Rule:
     return FedAvg() if isinstance(inner, Krum | TrimmedMean) else rule
 
 
-def measure(context: Context, weights: Weights) -> int:
+def measured_ppm(context: Context, weights: Weights) -> int:
     """The accuracy of a model on the validation part, ppm; 0 where its outputs are not finite."""
-    import torch
-
-    from ml.training.torch_model import restore_torch
-
-    part = context.validation
-    tensors = {name: torch.tensor(tensor) for name, tensor in weights.items()}
-    classifier = restore_torch(context.run.architecture, tensors)
     try:
-        return evaluate(classifier, part.inputs, part.labels, part.class_names).accuracy_ppm
+        return measure(context.run.architecture, weights, context.validation).accuracy_ppm
     except ModelproofError:
         return 0
 
@@ -115,7 +108,7 @@ def _diagnosis(context: Context, model: Model, key: RoundKey) -> Diagnosis:
             rule,
             base.tensors,
             [read_taken(context, one, base).update for one in taken],
-            lambda weights: measure(context, weights),
+            lambda weights: measured_ppm(context, weights),
             threshold_ppm=settings.threshold_ppm,
             active=max(len(context.active(model)), len(taken)),
             min_clients=settings.min_clients,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import torch
-
 from ml.chain.records import Model
 from ml.chain.types import MAX_PPM, CompletionReason
 from ml.errors import NotVerified
 from ml.federated.aggregation import Weights
+from ml.federated.measuring import measure
 from ml.federated.parts import Part
 from ml.federated.run_configuration import RunConfiguration
 from ml.federated.tasks import (
@@ -21,9 +20,7 @@ from ml.federated.tasks import (
     TrainingSummary,
     task_id,
 )
-from ml.training.classifiers import evaluate
 from ml.training.metrics import Metrics
-from ml.training.torch_model import restore_torch
 
 from .context import Context
 from .news import TrainingOver
@@ -120,9 +117,7 @@ def measure_holdout(run: RunConfiguration, holdout: Part, weights: Weights) -> M
             f"the holdout at hand has the root 0x{holdout.root.hex()}, and 0x{run.holdout.hex()}"
             " was committed to."
         )
-    tensors = {name: torch.tensor(tensor) for name, tensor in weights.items()}
-    classifier = restore_torch(run.architecture, tensors)
-    return evaluate(classifier, holdout.inputs, holdout.labels, holdout.class_names)
+    return measure(run.architecture, weights, holdout)
 
 
 def _figures(measured: Metrics | None, best_ppm: int) -> dict[str, float]:

@@ -47,7 +47,7 @@ def serve(
         task = _read(delivery.body)
         if isinstance(task, ValidateTask):
             answer = validator.handle(task)
-            transport.publish(names.coordinator, _written(answer))
+            transport.publish(names.coordinator, written(answer))
             tell(task, answer)
         delivery.acknowledge()
         if isinstance(task, TrainingCompleteTask):
@@ -67,5 +67,6 @@ def _read(data: bytes) -> ValidateTask | TrainingCompleteTask | None:
     return None
 
 
-def _written(answer: Answer) -> bytes:
+def written(answer: Answer) -> bytes:
+    """A validator's answer as the message that it goes out in."""
     return tasks.dump(answer) if isinstance(answer, DecisionTask) else replies.dump(answer)

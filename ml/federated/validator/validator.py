@@ -30,6 +30,7 @@ from ml.chain.signed_files import dump_evaluation
 from ml.errors import ModelproofError, NotVerified
 from ml.federated import version_files
 from ml.federated.chain_view import ChainView
+from ml.federated.measuring import measure
 from ml.federated.objects import Objects
 from ml.federated.parts import Part
 from ml.federated.replies import EvaluationReply, FailureReply
@@ -48,8 +49,6 @@ from ml.storage.keys import PublicKey
 from ml.storage.recorded import possible_cids
 from ml.storage.sidecar import Sidecar
 from ml.training.canonical import canonical_json
-
-from .measuring import measure
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI

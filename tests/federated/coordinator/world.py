@@ -47,7 +47,7 @@ from ml.federated.splits import Iid
 from ml.federated.tasks import RollbackTask, TrainTask, ValidateTask
 from ml.federated.transport import QueueNames
 from ml.federated.updates import UpdateMetadata
-from ml.federated.validator.process import _written
+from ml.federated.validator.process import written
 from ml.federated.validator.validator import Validator
 from ml.storage.cid import Cid
 from ml.storage.keys import PrivateKey, PublicKey
@@ -242,7 +242,7 @@ class World:
         names = QueueNames(self.model)
         if isinstance(task, ValidateTask):
             answer = self.validator.handle(task)
-            self.transport.queues[names.coordinator].append(_written(answer))
+            self.transport.queues[names.coordinator].append(written(answer))
             return
         client = self.clients[int(queue.rsplit(".", 1)[1])]
         reply: UpdateReply | FailureReply | AcknowledgementReply | None = None

@@ -23,11 +23,11 @@ from ml.chain.types import Status, Verdict
 from ml.errors import ModelproofError, NotVerified
 from ml.federated import version_files
 from ml.federated.aggregation import FedAvg, ServerState, Weights
+from ml.federated.measuring import measure
 from ml.federated.objects import Objects
 from ml.federated.replies import EvaluationReply, FailureReply
 from ml.federated.server_optimizers import FedAvgM
 from ml.federated.tasks import DecisionTask
-from ml.federated.validator.measuring import measure
 from ml.federated.validator.validator import Validator
 from ml.storage.access import make_sidecar
 from ml.storage.cid import Cid
