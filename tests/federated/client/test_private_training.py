@@ -78,6 +78,14 @@ def test_noise_has_the_deviation_that_is_stated() -> None:
     assert moved.std() == pytest.approx(50.0 * 0.1 / 20, rel=0.05)
 
 
+def test_noise_follows_from_the_seed() -> None:
+    """Sampling does not: every step takes all samples."""
+    whole = replace(LOCAL, batch_size=20)
+    first, other = (trained(whole, samples=part(20), seed=seed).weights for seed in (7, 8))
+    for name, tensor in first.items():
+        assert np.abs(tensor - other[name]).max() > 1e-4
+
+
 def test_batches_that_drew_no_sample_are_steps_too() -> None:
     local = replace(LOCAL, batch_size=1)
     result = trained(local, samples=part(8))

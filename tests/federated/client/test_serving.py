@@ -48,6 +48,8 @@ class Queues:
     fails: int = 0
     """How many of the next calls the broker does not answer."""
     dies_before_acknowledging: bool = False
+    later: list[tuple[int, Task]] = field(default_factory=list)
+    """For which client which task comes once nothing is left."""
 
     def put(self, client: int, *sent: Task | bytes) -> None:
         queue = self.waiting.setdefault(self.names.client(client), deque())
@@ -71,6 +73,8 @@ class Queues:
         for queue in queues:
             if self.waiting.get(queue):
                 return Came(self, queue, self.waiting[queue][0])
+        if self.later:
+            self.put(*self.later.pop())
         return None
 
     def close(self) -> None:
@@ -153,14 +157,16 @@ def test_end_that_a_reopening_followed_is_ignored(place: Place) -> None:
     place.complete()
     over = complete(place)
     place.reopen()
-    queues.put(0, over, place.train(0))
-    serve(place.worker([0]), queues, empty(queues))
+    queues.put(0, over)
+    queues.later = [(0, place.train(0))]
+    serve(place.worker([0]), queues, lambda: bool(queues.answers))
     assert [type(each) for each in queues.answers] == [UpdateReply]
 
 
 def test_end_that_the_chain_does_not_know_is_ignored(beginning: Place, queues: Queues) -> None:
-    queues.put(0, complete(beginning), beginning.train(0))
-    serve(beginning.worker([0]), queues, empty(queues))
+    queues.put(0, complete(beginning))
+    queues.later = [(0, beginning.train(0))]
+    serve(beginning.worker([0]), queues, lambda: bool(queues.answers))
     assert [type(each) for each in queues.answers] == [UpdateReply]
 
 
