@@ -115,7 +115,8 @@ def show_outcome(
         f"{gas:,} gas, {gas // rounds:,} a round; {outcome.bytes_stored / 1e6:,.1f} MB of versions"
         f" stored; {outcome.refused_updates} updates refused; {state.rollbacks} rollbacks."
     )
-    ui.say(f"`ape run replay {run.name}` computes all of it again.")
+    key = f"ENCRYPTION_KEY_FILE={folder.root}/coordinator.key"
+    ui.say(f"`{key} ape run replay {run.name}` computes all of it again.")
     ui.result(
         {
             "model": run.name,
