@@ -118,8 +118,9 @@ def train_locally(
         tells = local.privacy is None
         correct = kernel.correct(trained) if local.count_correct and tells else None
         kept_correct = kernel.correct(kept) if len(kept) and tells else None
+        weights = kernel.weights()
     return LocalResult(
-        weights={name: kernel.weights()[name].numpy() for name in base},
+        weights={name: weights[name].numpy() for name in base},
         samples=len(trained),
         correct=correct,
         validation_ppm=None if kept_correct is None else kept_correct * MAX_PPM // len(kept),
