@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -131,16 +131,22 @@ def read_metadata(folder: Path) -> PreparationMetadata:
     return canonical.load(PreparationMetadata, _read(path), str(path))
 
 
-def check_files(folder: Path) -> PreparationMetadata:
-    """Check every file of a prepared data set against the hashes in its metadata.
+def check_files(folder: Path, paths: Collection[str] | None = None) -> PreparationMetadata:
+    """Check files of a prepared data set against the hashes in its metadata.
+
+    Args:
+        folder: of the data set
+        paths: of the files in it; None for all that there are
 
     Raises:
         NotVerified: a file is another.
-        ModelproofError: a file is missing or cannot be read.
+        ModelproofError: a file is missing or cannot be read, or the metadata does not name it.
     """
     metadata = read_metadata(folder)
-    for path, digest in metadata.hashes.items():
-        _read_checked(folder / path, digest)
+    for path in metadata.hashes if paths is None else paths:
+        if path not in metadata.hashes:
+            raise ModelproofError(f"the metadata in {folder} does not name {path}")
+        _read_checked(folder / path, metadata.hashes[path])
     return metadata
 
 

@@ -120,7 +120,9 @@ def set_up(
         ContractRefused: an account lacks a role.
         ModelproofError: the parts do not fit together, or an index is another client's.
     """
-    metadata, service = prepared.check_files(data), prepared.read_service(data / SERVICE_PATH)
+    # the clients' files may be elsewhere, and the holdout is not opened before the end
+    service = prepared.read_service(data / SERVICE_PATH)
+    metadata = prepared.check_files(data, (SERVICE_PATH, service.test_dataset_path))
     run = RunConfiguration(
         model=model.id,
         name=model.name,
