@@ -111,7 +111,7 @@ class Processes(AbstractContextManager["Processes"]):
             )
 
     def _note_end(self, settings: ProcessSettings, child: Child) -> None:
-        code = child.wait()
+        code = child.returncode  # known, since this comes after its end
         with self._lock:
             self._running.pop(settings, None)
         if code == 0:  # training is over for it
@@ -122,7 +122,7 @@ class Processes(AbstractContextManager["Processes"]):
             return
         try:
             self._start(settings)
-        except TransportError as error:
+        except (TransportError, OSError) as error:
             self._failure = f"{what} cannot be started again: {error}"
 
 

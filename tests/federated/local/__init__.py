@@ -1,0 +1,1 @@
+"""Setting a training up, and the processes of one machine."""
