@@ -12,7 +12,7 @@ import torch
 
 from ml.federated import replies, tasks
 from ml.federated.tasks import Task, TrainingCompleteTask
-from ml.federated.transport import Delivery, QueueNames, Transport, TransportError
+from ml.federated.transport import Delivery, QueueNames, Transport, TransportError, TransportGone
 from ml.training.canonical import MalformedJson
 
 from .worker import FAILURES, Worker, is_passing
@@ -42,6 +42,9 @@ def serve(
         transport: where they come from.
         is_over: asked about once a second, and before each try; ends the loop.
         again_s: how long to wait before something is tried again.
+
+    Raises:
+        TransportGone: the process whose queues these are has ended.
     """
     torch.set_num_threads(1)
     names = QueueNames(worker.run.model)
@@ -91,6 +94,8 @@ def _received(transport: Transport, queues: Sequence[str], again_s: float) -> De
     """The next message; None if none came, or the broker cannot be reached for now."""
     try:
         return transport.receive(queues, LOOK_AGAIN_S)
+    except TransportGone:
+        raise
     except TransportError as error:
         _log.warning("%s", error)
         time.sleep(again_s)

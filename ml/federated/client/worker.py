@@ -34,7 +34,7 @@ from ml.federated.objects import Objects
 from ml.federated.replies import AcknowledgementReply, FailureReply, Reply, UpdateReply
 from ml.federated.run_configuration import RunConfiguration
 from ml.federated.tasks import RollbackTask, Task, TrainingCompleteTask, TrainTask
-from ml.federated.transport import TransportError
+from ml.federated.transport import TransportError, TransportGone
 from ml.federated.updates import UpdateMetadata
 from ml.storage.errors import (
     InvalidCid,
@@ -331,7 +331,7 @@ class Worker:
 
 FAILURES: Final = (ModelproofError, OSError, ApeException, Web3Exception)
 """What handling a task may raise."""
-_LASTING: Final = (NoKey, WrongKey, MissingRecipient, InvalidKey, InvalidCid)
+_LASTING: Final = (NoKey, WrongKey, MissingRecipient, InvalidKey, InvalidCid, TransportGone)
 
 
 def is_passing(error: BaseException) -> bool:

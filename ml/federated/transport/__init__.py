@@ -19,6 +19,10 @@ class TransportError(ModelproofError):
     """The broker cannot be reached, or does not take a message."""
 
 
+class TransportGone(TransportError):
+    """The queues cannot be used any more, however long one waits: who served them has ended."""
+
+
 class Delivery(Protocol):
     """A message that came, and has not been acknowledged."""
 

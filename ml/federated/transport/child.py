@@ -23,7 +23,7 @@ from typing import IO, Final, Self
 
 from ml.federated.tasks import MAX_TASK_BYTES
 
-from . import Delivery, Transport, TransportError, check_size, frames
+from . import Delivery, Transport, TransportError, TransportGone, check_size, frames
 from .frames import FrameError, HungUp
 
 VARIABLE: Final = "MODELPROOF_PARENT_SOCKET"
@@ -110,7 +110,8 @@ class ParentTransport:
         """Put a message into a queue; when this returns, the parent's broker has it.
 
         Raises:
-            TransportError: it is too large, the broker did not take it, or the parent is gone.
+            TransportGone: the parent is gone.
+            TransportError: it is too large, or the broker did not take it.
         """
         check_size(queue, body)
         self._ask(Ask.PUBLISH, queue.encode(), body)
@@ -122,7 +123,8 @@ class ParentTransport:
             None if none came in time.
 
         Raises:
-            TransportError: the parent's broker cannot be reached, or the parent is gone.
+            TransportGone: the parent is gone.
+            TransportError: the parent's broker cannot be reached.
         """
         names = [queue.encode() for queue in queues]
         match self._ask(Ask.RECEIVE, SECONDS.pack(timeout_s), *names):
@@ -143,12 +145,12 @@ class ParentTransport:
 
     def _ask(self, *fields: bytes) -> list[bytes]:
         if self._channel.fileno() == -1:
-            raise TransportError("the connection to the queues was closed")
+            raise TransportGone("the connection to the queues was closed")
         try:
             frames.send(self._channel, *fields)
             answer = frames.receive(self._channel)
         except FrameError as error:
-            raise TransportError(
+            raise TransportGone(
                 f"the queues of the parent process cannot be used any more: {error}"
             ) from None
         match answer:

@@ -25,7 +25,7 @@ from ml.federated.tasks import (
     TrainingCompleteTask,
     TrainingSummary,
 )
-from ml.federated.transport import QueueNames, Transport, TransportError
+from ml.federated.transport import QueueNames, Transport, TransportError, TransportGone
 from ml.federated.transport.broker import connect
 from ml.storage.errors import MissingRecipient, NoKey, StorageError, WrongContent
 from ml.storage.replicas import TooFewReplicas
@@ -47,6 +47,8 @@ class Queues:
     waiting: dict[str, deque[bytes]] = field(default_factory=dict)
     fails: int = 0
     """How many of the next calls the broker does not answer."""
+    gone_at: str = ""
+    """The call from which on there is nobody who would answer."""
     dies_before_acknowledging: bool = False
     later: list[tuple[int, Task]] = field(default_factory=list)
     """For which client which task comes once nothing is left."""
@@ -65,11 +67,11 @@ class Queues:
     # Transport
 
     def publish(self, queue: str, body: bytes) -> None:
-        self._try()
+        self._try("publish")
         self.waiting.setdefault(queue, deque()).append(body)
 
     def receive(self, queues: Sequence[str], timeout_s: float) -> Came | None:
-        self._try()
+        self._try("receive")
         for queue in queues:
             if self.waiting.get(queue):
                 return Came(self, queue, self.waiting[queue][0])
@@ -80,7 +82,9 @@ class Queues:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _try(self) -> None:
+    def _try(self, call: str) -> None:
+        if call == self.gone_at:
+            raise TransportGone("the parent process has ended")
         if self.fails:
             self.fails -= 1
             raise TransportError("the broker does not answer")
@@ -181,6 +185,17 @@ def test_task_that_is_no_longer_due_is_gone_without_an_answer(gone_back: Place) 
     queues.put(0, gone_back.train(0, iteration=2))
     serve(gone_back.worker([0]), queues, empty(queues))
     assert queues.answers == []
+
+
+@pytest.mark.parametrize("call", ["receive", "publish"])
+def test_worker_ends_with_the_process_whose_queues_these_are(
+    beginning: Place, queues: Queues, call: str
+) -> None:
+    queues.put(0, beginning.train(0))
+    queues.gone_at = call
+    with pytest.raises(TransportGone):
+        serve(beginning.worker([0]), queues, again_s=0)
+    assert queues.left(0) == 1
 
 
 def test_failure_is_answered(beginning: Place, queues: Queues) -> None:
