@@ -127,6 +127,8 @@ def _exclude(context: Context, version: int, found: Diagnosis) -> bool:
             f"v{version}: accuracy is {format_ppm(culprit.gain_ppm)} points higher without the"
             " update of this client"
         )
+        if _was_excluded(context, culprit.client, reason):
+            continue  # and was reinstated by hand since
         if context.run.is_enrolled:
             context.chain.registry.exclude_client(
                 context.run.model, culprit.client, reason, sender=context.operator
@@ -136,3 +138,12 @@ def _exclude(context: Context, version: int, found: Diagnosis) -> bool:
         context.tell(ClientExcluded(culprit.client, reason))
         excluded = True
     return excluded
+
+
+def _was_excluded(context: Context, client: int, reason: str) -> bool:
+    """Whether a client was excluded on chain for this very reason before."""
+    return any(
+        (event.name, event.arguments.get("index"), event.arguments.get("reason"))
+        == ("ClientExcluded", client, reason)
+        for event in events.read(context.chain.registry, model=context.run.model)
+    )
