@@ -148,8 +148,8 @@ def run() -> int:
     """Measure, keep and report; always 0, since no figure is a target."""
     names = [
         f"{population}; {policy}; {seed}"
-        for policy in POLICIES
         for population in POPULATIONS
+        for policy in POLICIES
         for seed in SEEDS
     ]
     settings = {"threshold_ppm": THRESHOLD_PPM, "rate": TWO_NN_RATES[SPLIT]}

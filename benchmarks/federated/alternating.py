@@ -1,0 +1,215 @@
+"""Rounds of the whole system in turns with rounds of others, so that load meets all alike.
+
+The coordinator tells of each round that is over and waits meanwhile; that is when the others have
+their turn. Wall time is what passes between two such turns, processor time that of all processes
+that a side has.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Final, Self
+
+from ml.federated.coordinator.news import News, RoundOver, VersionRegistered
+from ml.federated.plain import PlainTask, PlainTraining
+from ml.federated.preparation import Divided
+from ml.federated.version_files import weights_of
+
+from .whole_system import WORKERS, System, whole_system
+
+WARM_UP: Final = 2
+"""Rounds at the beginning that do not count: files come into the cache, nets into memory."""
+_SETTLE_S: Final = 0.03
+"""So long after a round, its last acknowledgements have been sent."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def descendants(root: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        parents.setdefault(int(after_name[1]), []).append(int(path.parent.name))
+    found, todo = [], [root]
+    while todo:
+        children = parents.get(todo.pop(), [])
+        found += children
+        todo += children
+    return found
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Processor time that processes have taken so far, to 10 ms each."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / _TICKS
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one round."""
+
+    wall_s: float
+    cpu_s: float
+
+
+class Plain(AbstractContextManager["Plain"]):
+    """Rounds without provenance, by as many processes as the whole system has for clients."""
+
+    def __init__(self, task: PlainTask, processes: int = WORKERS) -> None:
+        """Start them, by the first round."""
+        self.training: Final = PlainTraining(task, processes)
+        before = {*descendants(os.getpid())}
+        self._advance()
+        self.pids: Final = tuple({*descendants(os.getpid())} - before)
+
+    def _advance(self) -> None:
+        self.training.advance(self.training.updates())
+
+    def round(self) -> Cost:
+        """Run one."""
+        pids = (os.getpid(), *self.pids)
+        cpu, begun = cpu_seconds(pids), time.perf_counter()
+        self._advance()
+        return Cost(time.perf_counter() - begun, cpu_seconds(pids) - cpu)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the processes."""
+        self.training.__exit__(kind, error, traceback)
+
+
+class Watch:
+    """Told what the coordinator does; measures its rounds, and gives the others their turns."""
+
+    def __init__(self, others: Mapping[str, Callable[[], Cost]], foreign: Iterable[int]) -> None:
+        """``foreign`` are the processes of the others."""
+        self._others: Final = others
+        self._foreign: Final = {*foreign}
+        self._before: tuple[float, float] | None = None
+        self._pids: list[int] = []
+        self.ours: list[Cost] = []
+        self.theirs: dict[str, list[Cost]] = {name: [] for name in others}
+        self.parts: list[dict[str, float]] = []
+        self.gas: list[int] = []
+        self.weights: list[bytes] = []
+        self._seen = 0
+
+    def tell(self, news: News) -> None:
+        """Take one piece of news."""
+        if isinstance(news, VersionRegistered):
+            self.gas.append(news.gas_used)
+            self.weights.append(news.weights)
+        if isinstance(news, RoundOver):
+            self._round_over(news)
+
+    def _round_over(self, news: RoundOver) -> None:
+        wall = time.perf_counter()
+        time.sleep(_SETTLE_S)
+        self._seen += 1
+        if self._before and self._seen > WARM_UP:
+            began, cpu = self._before
+            self.ours.append(Cost(wall - began, cpu_seconds(self._pids) - cpu))
+            self.parts.append(dict(news.seconds))
+        for name, run in self._others.items():
+            cost = run()
+            if self._seen > WARM_UP:
+                self.theirs[name].append(cost)
+        if not self._pids:
+            own = {os.getpid(), *descendants(os.getpid())}
+            self._pids = sorted(own - self._foreign)
+        self._before = time.perf_counter(), cpu_seconds(self._pids)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Rounds in turns."""
+
+    watch: Watch
+    stored: int
+    """Bytes of the versions with what describes them."""
+    system: System
+
+
+def beside_plain(data: Divided, task: PlainTask, rounds: int) -> dict[str, object]:
+    """Measure the whole system beside rounds without provenance.
+
+    Args:
+        data: what the task's clients and its validation part are of
+        task: what to train
+        rounds: that count
+
+    Returns:
+        Milliseconds and CPU milliseconds of a round with and without, the median of the difference
+        of rounds that follow each other, and the milliseconds of each part.
+
+    Raises:
+        AssertionError: the two did not make the same weights.
+    """
+    with Plain(task) as plain:
+        first = weights_of(plain.training.weights)
+        made: list[bytes] = [first]
+
+        def advance() -> Cost:
+            cost = plain.round()
+            made.append(weights_of(plain.training.weights))
+            return cost
+
+        with whole_system(data, task) as system:
+            watch = Watch({"plain": advance}, plain.pids)
+            system.train(rounds + WARM_UP, watch.tell)
+    if made[: len(watch.weights)] != watch.weights:
+        raise AssertionError("with and without provenance, training made different weights")
+    return summary(watch.ours, watch.theirs["plain"], watch.parts)
+
+
+def summary(
+    ours: list[Cost], plain: list[Cost], parts: list[dict[str, float]]
+) -> dict[str, object]:
+    """What rounds in turns come to, milliseconds."""
+    more = [one.wall_s - other.wall_s for one, other in zip(ours, plain, strict=True)]
+    more_cpu = [one.cpu_s - other.cpu_s for one, other in zip(ours, plain, strict=True)]
+    names = sorted({name for part in parts for name in part})
+    by_part = {name: median(part.get(name, 0.0) for part in parts) for name in names}
+    rest = median(
+        one.wall_s - sum(part.values()) for one, part in zip(ours, parts, strict=True)
+    )
+    wall = median(one.wall_s for one in plain)
+    return {
+        "rounds": len(ours),
+        "with_ms": _ms(median(one.wall_s for one in ours)),
+        "without_ms": _ms(wall),
+        "more_ms": _ms(median(more)),
+        "more_percent": round(100 * median(more) / wall, 1),
+        "with_cpu_ms": _ms(sum(one.cpu_s for one in ours) / len(ours)),
+        "without_cpu_ms": _ms(sum(one.cpu_s for one in plain) / len(plain)),
+        "more_cpu_ms": _ms(sum(more_cpu) / len(more_cpu)),
+        "parts_ms": {name: _ms(value) for name, value in {**by_part, "rest": rest}.items()},
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 1)

@@ -1,0 +1,114 @@
+"""What provenance costs a round: ``python -m benchmarks.federated.overhead [MODEL]``.
+
+The whole system and rounds without provenance take turns, on the same task with the same number of
+processes, and make the same weights bit for bit, which is checked. MNIST, 100 clients of which ten
+take part in a round, batches of ten, one epoch. The figure is the median, over the rounds, of what
+a round with provenance takes longer than the one without that comes after it. Ends with 1 if a
+target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from benchmarks.gas.report import Sheet
+from ml.training.architectures import Architecture
+from ml.training.recipes import find_recipe
+
+from . import kept
+from .alternating import beside_plain
+from .report import show
+from .settings import CNN, MNIST, TWO_NN, divided, task_of
+
+RESULTS: Final = kept.FOLDER / "federated_overhead.json"
+MODELS: Final[dict[str, tuple[Architecture, int]]] = {
+    "logistic": (find_recipe("mnist", "logistic").architecture, 30),
+    "dense": (MNIST, 30),
+    "2NN": (TWO_NN, 30),
+    "CNN": (CNN, 8),
+}
+"""Networks, and how many rounds count."""
+TWO_NN_MS: Final = 50.0
+CNN_PERCENT: Final = 5.0
+RATE: Final = 0.1
+SEED: Final = 1
+
+
+def parameters(architecture: Architecture) -> int:
+    """How many a network has."""
+    from ml.federated.version_files import seeded_weights
+
+    return sum(each.size for each in seeded_weights(architecture, SEED).values())
+
+
+def measure(name: str) -> dict[str, Any]:
+    """One model."""
+    architecture, rounds = MODELS[name]
+    data = divided("IID", SEED)
+    task = task_of(data, architecture, RATE, SEED)
+    return {
+        "parameters": parameters(architecture),
+        **beside_plain(data, task, rounds),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def sheet(results: dict[str, Any]) -> Sheet:
+    """A line for each model."""
+    rows = [
+        (
+            name,
+            f"{case['parameters']:,}",
+            f"{case['without_ms']:,.0f}",
+            f"{case['with_ms']:,.0f}",
+            f"{case['more_ms']:+.0f} ({case['more_percent']:+.1f} %)".replace("-", "−"),
+            f"{case['more_cpu_ms']:+.0f}".replace("-", "−"),
+        )
+        for name, case in results.items()
+    ]
+    headings = ("model", "parameters", "without, ms", "with, ms", "difference", "CPU, ms")
+    return Sheet("A round without and with provenance", headings, rows)
+
+
+def parts(results: dict[str, Any]) -> Sheet:
+    """Where the time of a round goes."""
+    names = ("clients", "aggregate", "store", "register", "validate", "rest")
+    rows = [
+        (name, *(f"{case['parts_ms'].get(part, 0):,.1f}" for part in names))
+        for name, case in results.items()
+    ]
+    return Sheet("Parts of a round with provenance, ms", ("model", *names), rows)
+
+
+def missed(results: dict[str, Any]) -> Iterator[str]:
+    """The targets that are."""
+    if "2NN" in results and results["2NN"]["more_ms"] > TWO_NN_MS:
+        yield f"2NN: {results['2NN']['more_ms']} ms a round, and the target is {TWO_NN_MS:g}"
+    if "CNN" in results and results["CNN"]["more_percent"] > CNN_PERCENT:
+        yield f"CNN: {results['CNN']['more_percent']} %, and the target is {CNN_PERCENT:g}"
+
+
+def run(names: list[str] | None = None) -> int:
+    """Measure, keep and report; return the exit code."""
+    others = kept.read(RESULTS) if names else {}
+    results = kept.measure(RESULTS, {"seed": SEED}, names or MODELS, measure, others=others)
+    ordered = {name: results[name] for name in MODELS if name in results}
+    show("overhead", sheet(ordered))
+    show("overhead, parts", parts(ordered))
+    problems = list(missed(ordered))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.federated.overhead")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(MODELS))
+    chosen = parser.parse_args().models
+    if unknown := sorted({*chosen} - {*MODELS}):
+        parser.error(f"there is no model {unknown[0]!r}; choose from {', '.join(MODELS)}")
+    sys.exit(run(chosen))

@@ -1,0 +1,153 @@
+"""The whole system, run for a task that rounds without provenance can be run for too.
+
+On an Anvil of its own that mines a block per transaction, `memory://` for messages, a store in a
+local folder, two processes for clients and one for a validator.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ape.logging import logger
+
+from ml.chain.models import NamedModel
+from ml.chain.outbox.opening import FOLDER_VARIABLE
+from ml.chain.policy import PRESETS
+from ml.chain.records import Role
+from ml.chain.registry import ModelRegistry
+from ml.chain.session import connect
+from ml.federated import prepared
+from ml.federated.configuration import SERVICE_PATH
+from ml.federated.coordinator.news import News
+from ml.federated.local.process import Where
+from ml.federated.local.processes import Processes
+from ml.federated.local.running import Machine, Outcome, federate
+from ml.federated.local.setting_up import Plan, clients_here, set_up
+from ml.federated.plain import PlainTask
+from ml.federated.preparation import Divided, files_of
+from ml.federated.run_configuration import DiagnosisSettings, RunConfiguration, RunValidator
+from ml.federated.run_folder import RunFolder
+
+WORKERS: Final = 2
+VALIDATOR: Final = "test:2"
+_MADE_AT: Final = "2026-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A training that can be run, and gone on with."""
+
+    folder: RunFolder
+    run: RunConfiguration
+    registry: ModelRegistry
+    store: Path
+    _machine: Machine
+    _account: Callable[[Role], Any]
+
+    def train(
+        self,
+        rounds: int,
+        tell: Callable[[News], None],
+        started: Callable[[Processes], None] = lambda _: None,
+    ) -> Outcome:
+        """Run for so many rounds more; processes are started and stopped."""
+        return federate(
+            self.folder,
+            self.run,
+            self.registry,
+            self._machine,
+            trainer=self._account(Role.TRAINER),
+            operator=self._account(Role.OPERATOR),
+            tell=tell,
+            rounds=rounds,
+            started=started,
+        )
+
+
+@contextmanager
+def whole_system(
+    data: Divided, task: PlainTask, *, workers: int = WORKERS, queues: str = "memory://"
+) -> Iterator[System]:
+    """Begin a training of a task: everything is in a temporary folder, and gone afterwards.
+
+    Args:
+        data: what the task's clients and its validation part are of
+        task: what to train
+        workers: processes for clients
+        queues: ``memory://``, or a broker's URL
+    """
+    with tempfile.TemporaryDirectory(prefix="modelproof-bench-") as name:
+        root = Path(name)
+        os.environ[FOLDER_VARIABLE] = str(root / "outbox")
+        logger.set_level("ERROR")
+        prepared.write(root / "data", files_of(data, _MADE_AT))
+        with connect("local") as session:
+            logger.set_level("ERROR")
+
+            def account(role: Role) -> Any:
+                return session.account(None, role)
+
+            registry = session.registry()
+            folder = RunFolder(root / "run")
+            folder.root.mkdir()
+            run = _begin(session, registry, folder, root / "data", task, account)
+            where = Where(
+                folder=str(folder.root),
+                data=str(root / "data"),
+                places=(str(root / "objects"),),
+                replicas="all",
+                network=session.network_for_others,
+                registry_block=registry.deployed_at,
+                outbox=str(root / "outbox"),
+            )
+            machine = Machine(where, queues, workers, [(0, VALIDATOR)])
+            yield System(folder, run, registry, root / "objects", machine, account)
+
+
+def _begin(
+    session: Any,
+    registry: ModelRegistry,
+    folder: RunFolder,
+    data: Path,
+    task: PlainTask,
+    account: Callable[[Role], Any],
+) -> RunConfiguration:
+    """Create the model, and put the training on record."""
+    model, _ = registry.create_model(
+        "benchmark",
+        prepared.read_service(data / SERVICE_PATH).test_dataset_root,
+        PRESETS["unlimited"],
+        sender=account(Role.ADMIN),
+        trainer=account(Role.TRAINER).address,
+        validator=account(Role.VALIDATOR).address,
+        operator=account(Role.OPERATOR).address,
+    )
+    plan = Plan(
+        architecture=task.architecture,
+        local=task.local,
+        rule=task.rule,
+        seed=task.seed,
+        fraction=task.fraction,
+        min_updates=1,
+        deadline_s=None,
+        diagnosis=DiagnosisSettings(),
+    )
+    validator = RunValidator(account(Role.VALIDATOR).address, folder.validator_key(0).raw)
+    return set_up(
+        folder,
+        registry,
+        session.provenance_log(),
+        NamedModel(model, "benchmark", account(Role.ADMIN).address),
+        plan,
+        data,
+        clients_here(folder, data),
+        [validator],
+        admin=account(Role.ADMIN),
+        trainer=account(Role.TRAINER),
+    )
