@@ -59,10 +59,13 @@ def have_judged(
     _ask(context, key, base, made)
     waiting = _Waiting(context, before, made)
     while (model := context.chain.now()).state.pending == made.version:
+        waiting.check_able()
         received = context.post.next(LOOK_AGAIN_S)
         if received:
-            waiting.deal_with(received)
-            received.delivery.acknowledge()
+            try:
+                waiting.deal_with(received)
+            finally:
+                received.delivery.acknowledge()
     return _outcome(context, before, model, made)
 
 
@@ -75,6 +78,20 @@ class _Waiting:
         self._made = made
         self._signed: dict[tuple[Evaluation, str, int], dict[Path, EvaluationFile]] = {}
         self._failed: dict[str, str] = {}
+
+    def check_able(self) -> None:
+        """See that so many validators are left as have to agree.
+
+        Raises:
+            NobodyValidates: they are not.
+        """
+        able = len(self._context.run.validators) - len(self._failed)
+        if able < self._before.policy.quorum:
+            raise NobodyValidates(
+                f"v{self._made.version} waits, and {able} of the"
+                f" {len(self._context.run.validators)} validators can measure it:"
+                f" {[*self._failed.values()][-1]}"
+            )
 
     def deal_with(self, received: Received) -> None:
         """Take a message; a decision needs nothing, since the chain is looked at anyway."""
@@ -118,12 +135,6 @@ class _Waiting:
     def _fail(self, sender: str, reason: str) -> None:
         self._context.tell(ClientFailed(f"validator {sender}", reason))
         self._failed[sender] = reason
-        able = len(self._context.run.validators) - len(self._failed)
-        if able < self._before.policy.quorum:
-            raise NobodyValidates(
-                f"v{self._made.version} waits, and {able} of the"
-                f" {len(self._context.run.validators)} validators can measure it: {reason}"
-            )
 
     def _task_id(self, validator: str) -> str:
         return _task_id(self._context, self._made.version, validator)
