@@ -136,8 +136,7 @@ def open_or_create(
 
     Raises:
         ModelproofError: it was created for another test set, or is of another kind or another
-            origin, the sender may not register on it, or a policy is given for a model that has
-            one.
+            origin, the sender may not register on it, or another policy is given than it has.
     """
     from ml.chain import models
     from ml.chain.publishing import check_trainer
@@ -162,10 +161,10 @@ def open_or_create(
             f" 0x{new.test_set.hex()}: accuracies on two test sets cannot be compared, so choose"
             " another --model."
         )
-    if new.preset or new.limits:
+    if (new.preset or new.limits) and policy != known.policy:
         raise ModelproofError(
-            f"{found.name} has a policy already: leave --policy and --limit out, or change it with"
-            f" `ape run policy {found.name}`."
+            f"{found.name} has another policy already: leave --policy and --limit out, or change it"
+            f" with `ape run policy {found.name}`."
         )
     check_trainer(registry, found, ui.account(session, Role.TRAINER).address)
     return models.NamedModel(found.id, found.name, found.creator)

@@ -165,6 +165,7 @@ def cli(ui: Ui, data: Path, **options: Any) -> None:
     from ml.federated.run_folder import RunFolder
     from scripts._rounds import Watcher, show_outcome
 
+    _check_others_can_be_asked(options)
     metadata = prepared.read_metadata(data)
     name = options["model"] or f"{metadata.dataset_name}-{options['architecture']}-federated"
     folder = RunFolder(options["folder"] or Path("runs") / name)
@@ -310,13 +311,9 @@ def _machine(
 ) -> Machine:
     import os
 
-    from ml.errors import ModelproofError
     from ml.federated.local.process import Where
     from ml.federated.local.running import Machine
 
-    are_elsewhere = options["cards"] is not None or options["workers"] == 0
-    if are_elsewhere and not options["queues"]:
-        raise ModelproofError("clients on other machines need --broker, to be asked by.")
     named = _named_validators(session, options["validators"], len(run.validators))
     return Machine(
         where=Where(
@@ -329,9 +326,25 @@ def _machine(
             outbox=str((folder.root / "outbox").absolute()),
         ),
         queues=options["queues"] or "memory://",
-        workers=0 if are_elsewhere else options["workers"] or os.cpu_count() or 1,
+        workers=0 if _are_elsewhere(options) else options["workers"] or os.cpu_count() or 1,
         validators=[(at, text) for at, text in enumerate(named) if "=" not in text],
     )
+
+
+def _check_others_can_be_asked(options: dict[str, Any]) -> None:
+    """Check that clients on other machines can be reached, before anything is put on record.
+
+    Raises:
+        ModelproofError: no broker is named.
+    """
+    from ml.errors import ModelproofError
+
+    if _are_elsewhere(options) and not options["queues"]:
+        raise ModelproofError("clients on other machines need --broker, to be asked by.")
+
+
+def _are_elsewhere(options: dict[str, Any]) -> bool:
+    return options["cards"] is not None or options["workers"] == 0
 
 
 def _absolute(place: str) -> str:
