@@ -1,6 +1,7 @@
-"""Flower's simulation, a round at a time: ``python flower_app.py SETTINGS``, in its environment.
+"""Flower's simulation, a round at a time, in its environment.
 
-SETTINGS is a file of JSON: see `Settings`. Each round begins with a line on the standard input, and
+``python -c "import flower_app; flower_app.main()" SETTINGS``, since Ray's processes have to import
+it by its name. SETTINGS is a file of JSON: see `Settings`. Each round begins with a line on the standard input, and
 ends with a line on the standard output: the seconds that it took and the accuracy, in ppm.
 """
 
@@ -179,7 +180,3 @@ def main() -> None:
         "init_args": {"num_cpus": settings().workers, "include_dashboard": False},
     }
     run_simulation(server_app, client_app, settings().clients, backend_config=backend)
-
-
-if __name__ == "__main__":
-    main()
