@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +19,27 @@ settings.register_profile(
     "search", deadline=None, max_examples=2_000, suppress_health_check=NEVER_SLOW
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _connecting_takes_as_long_as_at_first() -> Iterator[None]:
+    """Ape has the class of a provider do once more what follows on connecting for each one made.
+
+    It writes a file then: the hundredth connection of a process would write it a hundred times.
+    """
+    from ape_ethereum.provider import Web3Provider
+
+    wrap = Web3Provider.__new__
+    wrapped = dict[type[Web3Provider], Any]()
+
+    def wrap_once(kind: type[Web3Provider], *_: Any, **__: Any) -> Web3Provider:
+        made = wrap(kind)
+        kind.connect = wrapped.setdefault(kind, kind.connect)  # type: ignore[method-assign]
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Web3Provider, "__new__", wrap_once)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
