@@ -194,9 +194,7 @@ def summary(
     more_cpu = [one.cpu_s - other.cpu_s for one, other in zip(ours, plain, strict=True)]
     names = sorted({name for part in parts for name in part})
     by_part = {name: median(part.get(name, 0.0) for part in parts) for name in names}
-    rest = median(
-        one.wall_s - sum(part.values()) for one, part in zip(ours, parts, strict=True)
-    )
+    rest = median(one.wall_s - sum(part.values()) for one, part in zip(ours, parts, strict=True))
     wall = median(one.wall_s for one in plain)
     return {
         "rounds": len(ours),

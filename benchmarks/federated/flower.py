@@ -147,7 +147,7 @@ def flower(folder: Path, task: PlainTask, kernel: str, rounds: int) -> Iterator[
             stderr=log,
             text=True,
             env=environment,
-            start_new_session=True,
+            process_group=0,  # of its own: an interrupt is for this process alone
         )
         try:
             simulation = Flower(process, (), [])

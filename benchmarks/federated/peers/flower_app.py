@@ -108,9 +108,7 @@ def train_by_dense_kernel(base: Tensors, name: str) -> Tensors:
 
     inputs, labels = samples(name)
     own = {tensor_name: tensor.clone() for tensor_name, tensor in base.items()}
-    kernel = DenseKernel(
-        described, own, Samples(inputs, labels), settings().batch, settings().rate
-    )
+    kernel = DenseKernel(described, own, Samples(inputs, labels), settings().batch, settings().rate)
     kernel.train_epoch(torch.arange(len(labels)), torch.Generator())
     return OrderedDict(kernel.weights())
 
@@ -150,9 +148,7 @@ def serve(grid: Grid, _: Context) -> None:
         begun[0] = time.perf_counter()
         return MetricRecord({"accuracy": accuracy / 1e6})
 
-    strategy = FedAvg(
-        fraction_train=settings().fraction, fraction_evaluate=0.0, min_train_nodes=1
-    )
+    strategy = FedAvg(fraction_train=settings().fraction, fraction_evaluate=0.0, min_train_nodes=1)
     strategy.start(
         grid=grid,
         initial_arrays=initial,
