@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 from ml.chain.anvil import AnvilNode
+from tools.warm_ape import WarmApe
 
-from .shell import ApeRun, shell
+from .shell import ROOT, ApeRun, shell
 
 SETTING = re.compile(r"MODELPROOF_|ENCRYPTION_|\w+_RPC_URL$")
 """Variables by which whoever runs the tests may have set up commands of their own."""
+
+
+@pytest.fixture(scope="session")
+def warm_ape() -> Iterator[WarmApe]:
+    """One for the commands of all modules, which differ in their environment alone."""
+    with WarmApe(ROOT, os.environ) as ape:
+        yield ape
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +55,5 @@ def environment(
 
 
 @pytest.fixture(scope="module")
-def ape_run(
-    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ApeRun]:
-    with shell(environment) as run:
-        yield run
+def ape_run(warm_ape: WarmApe, environment: dict[str, str]) -> ApeRun:
+    return shell(warm_ape, environment)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,19 +19,18 @@ Arguments: TypeAlias = str | bytes | Path
 ApeRun: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@contextmanager
-def shell(environment: Mapping[str, str]) -> Iterator[ApeRun]:
+def shell(ape: WarmApe, environment: Mapping[str, str]) -> ApeRun:
     """``ape run …`` as a user types it, with some variables changed, and no terminal to answer.
 
     Args:
-        environment: of every command, and of the process that they are forked from.
+        ape: from which commands are forked.
+        environment: of every command.
     """
-    with WarmApe(ROOT, environment) as ape:
 
-        def run(
-            *arguments: Arguments, variables: Mapping[str, str] | None = None
-        ) -> subprocess.CompletedProcess[str]:
-            typed = ["run", *map(os.fsdecode, arguments)]
-            return ape.run(typed, TIMEOUT_S, {**environment, **(variables or {})})
+    def run(
+        *arguments: Arguments, variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        typed = ["run", *map(os.fsdecode, arguments)]
+        return ape.run(typed, TIMEOUT_S, {**environment, **(variables or {})})
 
-        yield run
+    return run

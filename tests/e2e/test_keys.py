@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ml.storage.errors import MissingRecipient
 from ml.storage.keys import Key, MasterKey, PrivateKey
 from ml.storage.local_store import LocalStore
 from ml.storage.sidecar import Payload
+from tools.warm_ape import WarmApe
 
 from .shell import ApeRun, shell
 
@@ -25,14 +25,13 @@ MASTER = MasterKey.generate()
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApeRun]:
+def run(warm_ape: WarmApe, tmp_path_factory: pytest.TempPathFactory) -> ApeRun:
     """``ape run`` with the master key in the environment, and no node."""
     ours = {
         "ENCRYPTION_KEY": MASTER.to_base64(),
         "APE_DATA_FOLDER": str(tmp_path_factory.mktemp("ape")),
     }
-    with shell({**os.environ, **ours}) as run:
-        yield run
+    return shell(warm_ape, {**os.environ, **ours})
 
 
 @pytest.fixture

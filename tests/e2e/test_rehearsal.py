@@ -11,6 +11,7 @@ import pytest
 from eth_account import Account
 
 from ml.chain.anvil import AnvilNode
+from tools.warm_ape import WarmApe
 
 from .shell import shell
 
@@ -47,13 +48,12 @@ def environment(folder: Path, node: AnvilNode) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_runbook_works_on_a_chain_with_sepolias_id_blocks_and_confirmations(
+    warm_ape: WarmApe,
     tmp_path: Path,
 ) -> None:
     keystore(tmp_path / "home")
-    with (
-        AnvilNode("--chain-id", "11155111", "--block-time", "1") as node,
-        shell(environment(tmp_path, node)) as ape_run,
-    ):
+    with AnvilNode("--chain-id", "11155111", "--block-time", "1") as node:
+        ape_run = shell(warm_ape, environment(tmp_path, node))
 
         def run(*arguments: str, exit_code: int = 0) -> Any:
             done = ape_run(*arguments, "--network", "sepolia", "--json")

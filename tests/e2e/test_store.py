@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ml.storage.sidecar import Payload
 from tests.artifact.builders import SMALL, file_bytes, write
 from tests.artifact.test_sharded import write_model
 from tests.storage.versions import base, changed
+from tools.warm_ape import WarmApe
 
 from .shell import ApeRun, shell
 
@@ -33,12 +34,12 @@ NOBODY_NEEDS = b"the weights of a model that was never registered"
 
 
 @pytest.fixture(scope="module")
-def run(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApeRun]:
+def run(warm_ape: WarmApe, environment: dict[str, str]) -> ApeRun:
     """``ape run`` with the master key in the environment, on a chain with the contracts."""
     ours = {"ENCRYPTION_KEY": MASTER.to_base64()}
-    with shell({**environment, **ours}) as run:
-        assert run("deploy").returncode == 0
-        yield run
+    run = shell(warm_ape, {**environment, **ours})
+    assert run("deploy").returncode == 0
+    return run
 
 
 def told(run: ApeRun, *command: str | Path, exit_code: int = 0, **variables: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ml.chain.anvil import free_port
+from tools.warm_ape import WarmApe
 
 from .shell import ROOT, ApeRun, shell
 
@@ -55,7 +56,7 @@ class Workplace:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Iterator[Workplace]:
+def workplace(warm_ape: WarmApe, tmp_path: Path) -> Iterator[Workplace]:
     port = free_port()
     environment = {
         **os.environ,
@@ -64,11 +65,10 @@ def workplace(tmp_path: Path) -> Iterator[Workplace]:
         "MODELPROOF_OUTBOX": str(tmp_path / "outbox"),
         "MODELPROOF_INDEX": str(tmp_path / "index"),
     }
-    with shell(environment) as ape_run:
-        place = Workplace(tmp_path, port, ape_run)
-        place.start()
-        yield place
-        place.stop()
+    place = Workplace(tmp_path, port, shell(warm_ape, environment))
+    place.start()
+    yield place
+    place.stop()
 
 
 @pytest.mark.slow
