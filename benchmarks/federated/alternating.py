@@ -22,10 +22,10 @@ from ml.federated.plain import PlainTask, PlainTraining
 from ml.federated.preparation import Divided
 from ml.federated.version_files import weights_of
 
-from .whole_system import WORKERS, System, whole_system
+from .whole_system import WORKERS, whole_system
 
 WARM_UP: Final = 2
-"""Rounds at the beginning that do not count: files come into the cache, nets into memory."""
+"""Rounds at the beginning that never count: files come into the cache, networks into memory."""
 _SETTLE_S: Final = 0.03
 """So long after a round, its last acknowledgements have been sent."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -105,9 +105,15 @@ class Plain(AbstractContextManager["Plain"]):
 class Watch:
     """Told what the coordinator does; measures its rounds, and gives the others their turns."""
 
-    def __init__(self, others: Mapping[str, Callable[[], Cost]], foreign: Iterable[int]) -> None:
-        """``foreign`` are the processes of the others."""
+    def __init__(
+        self,
+        others: Mapping[str, Callable[[], Cost]],
+        foreign: Iterable[int],
+        warm_up: int = WARM_UP,
+    ) -> None:
+        """``foreign`` are the processes of the others; ``warm_up`` rounds do not count."""
         self._others: Final = others
+        self._warm_up: Final = warm_up
         self._foreign: Final = {*foreign}
         self._before: tuple[float, float] | None = None
         self._pids: list[int] = []
@@ -130,13 +136,13 @@ class Watch:
         wall = time.perf_counter()
         time.sleep(_SETTLE_S)
         self._seen += 1
-        if self._before and self._seen > WARM_UP:
+        if self._before and self._seen > self._warm_up:
             began, cpu = self._before
             self.ours.append(Cost(wall - began, cpu_seconds(self._pids) - cpu))
             self.parts.append(dict(news.seconds))
         for name, run in self._others.items():
             cost = run()
-            if self._seen > WARM_UP:
+            if self._seen > self._warm_up:
                 self.theirs[name].append(cost)
         if not self._pids:
             own = {os.getpid(), *descendants(os.getpid())}
@@ -144,23 +150,17 @@ class Watch:
         self._before = time.perf_counter(), cpu_seconds(self._pids)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Rounds in turns."""
-
-    watch: Watch
-    stored: int
-    """Bytes of the versions with what describes them."""
-    system: System
-
-
-def beside_plain(data: Divided, task: PlainTask, rounds: int) -> dict[str, object]:
+def beside_plain(
+    data: Divided, task: PlainTask, rounds: int, warm_up: int = WARM_UP
+) -> dict[str, object]:
     """Measure the whole system beside rounds without provenance.
 
     Args:
         data: what the task's clients and its validation part are of
         task: what to train
         rounds: that count
+        warm_up: rounds before them, in which most clients' samples are read and checked by the
+            process that trains them
 
     Returns:
         Milliseconds and CPU milliseconds of a round with and without, the median of the difference
@@ -179,8 +179,8 @@ def beside_plain(data: Divided, task: PlainTask, rounds: int) -> dict[str, objec
             return cost
 
         with whole_system(data, task) as system:
-            watch = Watch({"plain": advance}, plain.pids)
-            system.train(rounds + WARM_UP, watch.tell)
+            watch = Watch({"plain": advance}, plain.pids, warm_up)
+            system.train(rounds + warm_up, watch.tell)
     if made[: len(watch.weights)] != watch.weights:
         raise AssertionError("with and without provenance, training made different weights")
     return summary(watch.ours, watch.theirs["plain"], watch.parts)

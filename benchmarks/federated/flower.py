@@ -46,6 +46,8 @@ TIMES: Final = 2.0
 RATE: Final = 0.1
 SEED: Final = 1
 KERNELS: Final = ("dense", "module")
+_WARM_UP: Final = 60
+"""Rounds before, in which most clients' samples are read, on either side."""
 _ALIKE_PPM: Final = 20_000
 """The accuracies at the end may differ by so much: clients are drawn by other generators."""
 
@@ -196,12 +198,12 @@ def measure(kernel: str, rounds: int = ROUNDS) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory(prefix="modelproof-flower-") as name,
         Plain(task) as plain,
-        flower(Path(name), task, kernel, rounds + 10) as other,
+        flower(Path(name), task, kernel, rounds + _WARM_UP + 1) as other,
         whole_system(data, task) as system,
     ):
         foreign = {*other.pids, *plain.pids}
-        watch = Watch({"flower": other.round, "plain": plain.round}, foreign)
-        outcome = system.train(rounds + 2, watch.tell)
+        watch = Watch({"flower": other.round, "plain": plain.round}, foreign, _WARM_UP)
+        outcome = system.train(rounds + _WARM_UP, watch.tell)
         accuracies = [outcome.rounds[-1].accuracy_ppm, other.accuracies[-1]]
     if accuracies[1] < accuracies[0] - _ALIKE_PPM:
         raise SystemExit(f"Flower's clients did not learn: {accuracies[1]} ppm; see what they say.")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ape.logging import logger
 
@@ -33,6 +33,9 @@ from ml.federated.plain import PlainTask
 from ml.federated.preparation import Divided, files_of
 from ml.federated.run_configuration import DiagnosisSettings, RunConfiguration, RunValidator
 from ml.federated.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from ml.federated.robust import AnyRule
 
 WORKERS: Final = 2
 VALIDATOR: Final = "test:2"
@@ -131,7 +134,7 @@ def _begin(
     plan = Plan(
         architecture=task.architecture,
         local=task.local,
-        rule=task.rule,
+        rule=cast("AnyRule", task.rule),
         seed=task.seed,
         fraction=task.fraction,
         min_updates=1,

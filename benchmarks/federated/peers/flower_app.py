@@ -1,11 +1,13 @@
 """Flower's simulation, a round at a time, in its environment.
 
 ``python -c "import flower_app; flower_app.main()" SETTINGS``, since Ray's processes have to import
-it by its name. SETTINGS is a file of JSON: see `Settings`. Each round begins with a line on the standard input, and
-ends with a line on the standard output: the seconds that it took and the accuracy, in ppm.
+it by its name. SETTINGS is a file of JSON: see `Settings`. Each round begins with a line on the
+standard input, and ends with a line on the standard output: the seconds that it took and the
+accuracy, in ppm.
 """
 
 # ruff: noqa: INP001 - a script, in an environment of its own
+# mypy: ignore-errors
 
 from __future__ import annotations
 
@@ -116,7 +118,7 @@ def train_by_dense_kernel(base: Tensors, name: str) -> Tensors:
 client_app = ClientApp()
 
 
-@client_app.train()  # type: ignore[untyped-decorator, unused-ignore]
+@client_app.train()
 def train(message: Message, context: Context) -> Message:
     """Train one client."""
     architecture()
@@ -132,7 +134,7 @@ def train(message: Message, context: Context) -> Message:
 server_app = ServerApp()
 
 
-@server_app.main()  # type: ignore[untyped-decorator, unused-ignore]
+@server_app.main()
 def serve(grid: Grid, _: Context) -> None:
     """Run rounds, each when it is asked for."""
     with np.load(Path(settings().data) / "initial.npz") as held:
