@@ -13,7 +13,7 @@ MUTANTS ?=
 TYPED = $(wildcard ml scripts bots benchmarks tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long prove conformance lint format node mutation rabbitmq bench-gas bench-gas-history bench-storage bench-artifacts bench-chain bench-federated clean
+.PHONY: help setup demo test test-long prove conformance lint format node mutation rabbitmq bench-gas bench-gas-history bench-storage bench-artifacts bench-chain bench-federated bench-overhead bench-flower bench-questions clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -111,9 +111,22 @@ bench-chain: setup ## measure sending, recording and reading into benchmarks/res
 bench-federated: setup ## measure what federated training comes to, into docs/federated-results.md: hours
 	@$(BIN)/python -m benchmarks.federated
 
+bench-overhead: setup ## measure what provenance costs a round into docs/research-questions.md: ten minutes
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m benchmarks.federated.overhead
+
+bench-flower: setup ## measure rounds beside Flower's simulation into docs/research-questions.md
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m benchmarks.federated.flower
+
+bench-questions: setup ## measure the research questions, beside MLflow, into docs/research-questions.md
+	@$(MAKE) --no-print-directory .build/__local__.json
+	@$(BIN)/python -m benchmarks.federated.questions
+
 clean: ## remove what set-up, compilers and tests made; chains, models and deployments stay
 	rm -rf .venv .venv-prove node_modules benchmarks/peers/node_modules tools/conformance/node_modules \
 		tests/storage/ipfs_peer/node_modules tests/artifact/model_signing_peer/venv \
+		benchmarks/federated/peers/venv \
 		tools/rabbitmq/server \
 		.setup.log .build .forge .mutation contracts/.cache \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,7 +33,8 @@ from ml.federated.version_files import seeded_weights
 
 from . import kept
 from .alternating import Cost, Plain, Watch, cpu_seconds, descendants
-from .report import percent, show
+from .answers import show
+from .report import percent
 from .settings import TWO_NN, divided, task_of
 from .whole_system import WORKERS, whole_system
 
@@ -263,7 +264,7 @@ def run() -> int:
     install()
     settings = {"seed": SEED, "rate": RATE, "rounds": ROUNDS}
     results = kept.measure(RESULTS, settings, KERNELS, measure)
-    show("flower", sheet(results))
+    show("bench-flower", "flower", sheet(results))
     best = min(case["times"] for case in results.values())
     if best < TIMES:
         print(f"{best} times Flower's rounds a minute; the target is {TIMES:g}", file=sys.stderr)

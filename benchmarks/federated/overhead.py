@@ -22,7 +22,7 @@ from ml.training.recipes import find_recipe
 
 from . import kept
 from .alternating import beside_plain
-from .report import show
+from .answers import show
 from .settings import CNN, MNIST, TWO_NN, divided, task_of
 
 RESULTS: Final = kept.FOLDER / "federated_overhead.json"
@@ -98,8 +98,8 @@ def run(names: list[str] | None = None) -> int:
     others = kept.read(RESULTS) if names else {}
     results = kept.measure(RESULTS, {"seed": SEED}, names or MODELS, measure, others=others)
     ordered = {name: results[name] for name in MODELS if name in results}
-    show("overhead", sheet(ordered))
-    show("overhead, parts", parts(ordered))
+    show("bench-overhead", "overhead", sheet(ordered))
+    show("bench-overhead", "overhead, parts", parts(ordered))
     problems = list(missed(ordered))
     for problem in problems:
         print(problem, file=sys.stderr)

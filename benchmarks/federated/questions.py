@@ -13,11 +13,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.gas.report import Sheet, document
+from benchmarks.gas.report import Sheet
 from ml.errors import NotVerified
 from ml.federated.coordinator.journal import RunJournal
 from ml.federated.coordinator.news import News, RoundOver, UpdateCame, VersionRegistered
@@ -34,12 +33,12 @@ from tools.rabbitmq.install import InstallError
 from tools.rabbitmq.server import RabbitServer
 
 from . import kept, registries
+from .answers import show
 from .overhead import MODELS, RATE, SEED, parameters
 from .settings import divided, task_of
 from .whole_system import System, whole_system
 
 RESULTS: Final = kept.FOLDER / "federated_questions.json"
-DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "research-questions.md"
 ROUNDS: Final = {"logistic": 20, "dense": 20, "2NN": 20, "CNN": 3}
 MESSAGES: Final = 200
 MESSAGE_BYTES: Final = 2_000
@@ -318,6 +317,11 @@ def sheets(results: dict[str, Any]) -> dict[str, Sheet]:
                 for name, case in trained.items()
             ],
         ),
+        "messages": Sheet(
+            "There and back",
+            ("queues", "ms"),
+            [(name, f"{value:.2f}") for name, value in results[QUEUES].items()],
+        ),
         BASELINE: registries.sheet(results[BASELINE]),
     }
 
@@ -333,8 +337,7 @@ def run() -> int:
         RESULTS, {"rounds": ROUNDS, "versions": registries.VERSIONS}, names, measure
     )
     for name, sheet in sheets(results).items():
-        sheet.print()
-        document(f"bench-questions, {name}", sheet, DOCUMENT)
+        show("bench-questions", name, sheet)
     found = [results[name]["replayed"] for name in TRAININGS]
     is_whole = all(one["versions"] == one["replayed"] for one in found)
     return 0 if is_whole and all(one["altered_object_noticed"] for one in found) else 1
