@@ -7,6 +7,7 @@ hashed, and its hash before anything in it is looked at. Pure: the time is an ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -225,6 +226,7 @@ def check_content(
         updates.stated(metadata, digest) != file.update
         or (metadata.model, metadata.client) != (file.model, file.client)
         or not 0 <= (metadata.correct or 0) <= metadata.samples
+        or not 0 <= (metadata.epsilon or 0) < math.inf
     ):
         reason = "its file says something else than was signed, or what cannot be"
         raise UpdateRefused(Refusal.ILL_SHAPED, file.index, reason)

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ml.chain.events import Registered
 from ml.errors import NotVerified
 from ml.storage import retention
 from ml.storage.access import addressed_to, open_sidecar
@@ -19,9 +20,32 @@ from ml.storage.encryption import decrypt
 from ml.storage.errors import UnknownObject
 from ml.storage.keys import Key, Recipient
 from ml.storage.places import Places
+from ml.storage.recorded import possible_cids
 from ml.storage.sidecar import Payload, Sidecar
 
 RUN_FORMAT: Final = retention.RUN_FORMAT
+
+
+def sent_sidecar(record: Registered, cid: str, sidecar: str) -> Sidecar:
+    """The sidecar of a version's object, as a message has it.
+
+    Args:
+        record: how the version was registered, checked
+        cid: of the object, as the message says
+        sidecar: the text
+
+    Raises:
+        NotVerified: it is of another object than the one on record, or damaged.
+        InvalidCid: the object's name is none.
+    """
+    named = Cid.parse(cid)
+    found = Sidecar.read(sidecar.encode(), named)
+    stated = record.details
+    if named not in possible_cids(stated.content) or found.stored.sha256 != stated.object:
+        raise NotVerified(
+            f"the task names the object {named}, and v{record.version} was registered with another"
+        )
+    return found
 
 
 class Objects:

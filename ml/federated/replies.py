@@ -1,13 +1,16 @@
 """What clients and validators answer to tasks, as strict canonical JSON.
 
-Nothing in a reply is believed because it came: an update and an acknowledgement are signed, and
-what a validator did is read from the chain. Weights are named by their CID and never travel here.
+An update and an acknowledgement are signed, and what a validator did is read from the chain. A
+failure is believed: whoever can write into the coordinator's queue can keep a client out of a
+round, and no more than that. Weights are named by their CID and never travel here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import Field
 
 from ml.artifact import strict_json
 from ml.artifact.strict_json import StrictJsonError
@@ -17,13 +20,16 @@ from ml.training.canonical import Digest, MalformedJson
 
 from .tasks import MAX_TASK_BYTES
 
+Uint32: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
+"""A number as the chain has them."""
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateReply:
     """To TRAIN: an update is in the store."""
 
     task_id: str
-    client_id: int
+    client_id: Uint32
     update_cid: str
     sidecar: str
     """The object's (`ml.storage.sidecar`): it wraps the object's key for the coordinator."""
@@ -33,8 +39,6 @@ class UpdateReply:
     """How long training took."""
     storing_s: float
     """How long writing, signing, encrypting and storing the update took."""
-    epsilon: float | None = None
-    """What the update spent of the client's privacy, where that is counted."""
     validation_ppm: int | None = None
     """Accuracy on the part of its samples that the client kept from training, if it did."""
     reply_type: Literal["UPDATE"] = "UPDATE"
@@ -56,10 +60,10 @@ class AcknowledgementReply:
     """To ROLLBACK: what was held is discarded, and the target loaded."""
 
     task_id: str
-    client_id: int
+    client_id: Uint32
     model: Digest
-    epoch: int
-    target_version_id: int
+    epoch: Uint32
+    target_version_id: Uint32
     target_weights: Digest
     """The identity of what was loaded."""
     signature_r: Digest

@@ -45,6 +45,8 @@ class UpdateMetadata:
     """That it trained on."""
     correct: int | None = None
     """How many of these its own model then told apart rightly, if it looked."""
+    epsilon: float | None = None
+    """What this and earlier updates spent of the client's privacy, where that is counted."""
     format: Literal["modelproof.update.v1"] = "modelproof.update.v1"
 
 

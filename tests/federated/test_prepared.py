@@ -106,7 +106,7 @@ def test_metadata_is_read(folder: Path, divided: Divided) -> None:
 def test_only_the_files_that_are_named_are_checked(folder: Path) -> None:
     (folder / "test/holdout.safetensors").unlink()
     prepared.check_files(folder, ["test/validation.safetensors"])
-    with pytest.raises(ModelproofError, match="does not name test/other.safetensors"):
+    with pytest.raises(ModelproofError, match=r"does not name test/other\.safetensors"):
         prepared.check_files(folder, ["test/other.safetensors"])
 
 

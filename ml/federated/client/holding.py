@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from ml.chain.events import Registered
 from ml.errors import NotVerified
 from ml.federated import prepared, version_files
 from ml.federated.aggregation import Weights
 from ml.federated.chain_view import ChainView
-from ml.federated.objects import Objects
+from ml.federated.objects import Objects, sent_sidecar
 from ml.federated.parts import Part
 from ml.federated.run_configuration import RunConfiguration
-from ml.storage.cid import Cid
-from ml.storage.sidecar import Sidecar
 
 SAMPLES_BYTES: Final = 1 << 30
 """As much of the clients' samples is held at once."""
@@ -92,10 +91,9 @@ class Versions:
             NotVerified: the chain has no such version, or the object is another.
             StorageError: the object cannot be had, or no key opens it.
         """
-        if version:
-            self._chain.registration(version, weights)
+        record = self._chain.registration(version, weights) if version else None
         if weights not in self._held:
-            self._held[weights] = self._fetched(objects, version, weights, cid, sidecar)
+            self._held[weights] = self._fetched(objects, record, weights, cid, sidecar)
             while len(self._held) > _VERSIONS:
                 self._held.popitem(last=False)
         self._held.move_to_end(weights)
@@ -107,10 +105,15 @@ class Versions:
         self._chain.forget()
 
     def _fetched(
-        self, objects: Objects, version: int, weights: bytes, cid: str | None, sidecar: str | None
+        self,
+        objects: Objects,
+        record: Registered | None,
+        weights: bytes,
+        cid: str | None,
+        sidecar: str | None,
     ) -> Weights:
         run = self._run
-        if version == 0:
+        if record is None:
             tensors = version_files.first_weights(run)
             found = version_files.weights_of(tensors)
             if found != weights:
@@ -120,8 +123,8 @@ class Versions:
                 )
             return tensors
         if cid is None or sidecar is None:
-            raise NotVerified(f"the task does not say where v{version} is stored")
-        opened = Sidecar.read(sidecar.encode(), Cid.parse(cid))
+            raise NotVerified(f"the task does not say where v{record.version} is stored")
+        opened = sent_sidecar(record, cid, sidecar)
         limit = version_files.size_limit(run.architecture, run.rule)
         data = objects.get(opened.stored.cid, limit, opened)
         return version_files.load(data, weights, run.rule, run.architecture).tensors

@@ -216,6 +216,7 @@ class Worker:
             base_weights=payload.base_weights,
             samples=result.samples,
             correct=result.correct,
+            epsilon=result.epsilon,
         )
         reply = self._stored(client, task, metadata, result, trained - begun)
         self._sent[client.index] = asked, reply
@@ -264,7 +265,6 @@ class Worker:
             signed=dump_update(signed),
             training_s=training_s,
             storing_s=time.perf_counter() - begun,
-            epsilon=result.epsilon,
             validation_ppm=result.validation_ppm,
         )
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from ml.chain import events
 from ml.chain.records import Model
 from ml.chain.types import Status, Verdict, format_ppm
-from ml.errors import ModelproofError
+from ml.errors import ModelproofError, NotVerified
 from ml.federated.aggregation import FedAvg, Rule, Weights
 from ml.federated.diagnosis import Diagnosis, diagnose
 from ml.federated.measuring import measure
 from ml.federated.robust import AnyRule, Krum, NormClipped, TrimmedMean
 from ml.federated.sampling import RoundKey
+from ml.storage.errors import StorageError
 from ml.training import canonical
 
 from .context import Context
 from .gathering import read_taken
-from .news import ClientExcluded, RoundDiagnosed
+from .news import ClientExcluded, MessageIgnored, RoundDiagnosed
 from .records import MadeVersion
 
 
@@ -23,15 +24,12 @@ def look_into_failure(context: Context, model: Model) -> bool:
     """Find out who made the latest version fail, if it did, and exclude them where that is set.
 
     It is the round of the version that is looked into; where patience was exhausted, each round
-    since the best version, one by one. A version that a validator refused on other grounds than its
-    accuracy says nothing about the clients. What was found is noted, and not looked for again.
+    since the best version, one by one; none whose updates are gone. A version that a validator
+    refused on other grounds than its accuracy says nothing about the clients. What was found is
+    noted, and not looked for again.
 
     Returns:
         whether somebody was excluded, who is active in ``model`` still
-
-    Raises:
-        NotVerified: an update is not the one that its client signed any more.
-        StorageError: one is gone from the store.
     """
     version = model.state.latest
     if not version or context.chain.registry.version(model.id, version).status is not Status.FAILED:
@@ -43,7 +41,12 @@ def look_into_failure(context: Context, model: Model) -> bool:
     excluded = False
     for key, made in _rounds(context, model, known):
         if key.iteration not in done:
-            found = _diagnosis(context, model, key)
+            try:
+                found = _diagnosis(context, model, key)
+            except (NotVerified, StorageError) as error:
+                lost = f"round {key.iteration} cannot be looked into: {error}"
+                context.tell(MessageIgnored(lost))
+                continue
             context.journal.diagnose(version, key.iteration, canonical.dump(found))
             context.tell(RoundDiagnosed(version, key.iteration, found))
         else:

@@ -40,6 +40,8 @@ REASONS: Final = {
 def finish(context: Context, model: Model, holdout: Callable[[], Part]) -> FinalModelInfo:
     """Measure the final model on the holdout, once, and tell all clients and validators.
 
+    After a reopening, or a rollback of a completed model, another final model is measured too.
+
     Args:
         context: the training
         model: completed
@@ -48,10 +50,10 @@ def finish(context: Context, model: Model, holdout: Callable[[], Part]) -> Final
     Raises:
         NotVerified: the holdout is not the one that was committed to.
     """
-    info = context.journal.final()
+    info = context.journal.final(model.state.epoch, model.state.current)
     if info is None:
         info = _final_info(context, model, holdout)
-        context.journal.finish(info)
+        context.journal.finish(model.state.epoch, info)
     base: dict[str, Any] = {
         "model": model.id,
         "epoch": model.state.epoch,

@@ -36,6 +36,8 @@ class Context:
     """The object that holds the run's configuration."""
     chain: ChainView
     objects: Objects
+    received: Objects
+    """The same stores, opened by nothing but the coordinator's X25519 key."""
     journal: RunJournal
     post: Post
     bases: Bases
@@ -52,6 +54,9 @@ class Context:
     seconds: dict[str, float] = field(default_factory=dict)
     """How long the parts of the round took that is going on."""
 
+    reminded: set[tuple[int, int]] = field(default_factory=set)
+    """Epoch and client: who was sent ROLLBACK since the coordinator was started."""
+
     @contextmanager
     def clocked(self, part: str) -> Iterator[None]:
         """Count how long a part of a round takes."""
@@ -60,6 +65,14 @@ class Context:
             yield
         finally:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begun
+
+    def answering(self, model: Model) -> list[int]:
+        """The clients that may be asked: active, and back from the latest rollback if any."""
+        active, epoch = self.active(model), model.state.epoch
+        if epoch == 0:
+            return active
+        back = self.journal.acknowledged(epoch)
+        return [client for client in active if client in back]
 
     def active(self, model: Model) -> list[int]:
         """The clients that may contribute now, by their indices; silent ones among them."""

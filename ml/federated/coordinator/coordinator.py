@@ -12,20 +12,17 @@ from typing import Final
 from ml.chain.records import Model
 from ml.chain.refusals import ContractRefused
 from ml.chain.types import ModelKind
-from ml.errors import ModelproofError
+from ml.errors import ModelproofError, NotVerified
 from ml.federated.sampling import RoundKey
 
 from .blaming import look_into_failure
 from .context import Context
-from .gathering import Gathering, TooFewClients
+from .gathering import Gathering
 from .going_back import come_back
 from .judging import Judged, have_judged, recorded
 from .making import make_version, register_version
 from .news import RoundGivenUp, RoundOver, VersionRegistered
 from .records import MadeVersion
-
-_MOST_ATTEMPTS: Final = 3
-"""To register what was made of a round; between two, somebody excluded a client."""
 
 
 class Coordinator:
@@ -86,49 +83,42 @@ class Coordinator:
         gathering = Gathering(context, model, base)
         with context.clocked("clients"):
             is_ours = gathering.run()
-        for _ in range(_MOST_ATTEMPTS):
-            if not is_ours:
-                break
-            made = context.journal.made(gathering.key)
-            if made is None:
-                updates = gathering.admitted.values()
-                made = make_version(context, model, gathering.key, base, updates)
-            try:
-                receipt = register_version(context, gathering.key, base.version, made)
-            except ContractRefused as error:
-                model, is_ours = self._after_refusal(gathering, error)
-                continue
-            context.tell(VersionRegistered(made.version, made.weights, receipt.gas_used))
+        if not is_ours:
+            self._give_up(gathering.key)
             return
-        reason = "the model moved on, by a rollback, a discard or a completion"
-        context.tell(RoundGivenUp(*gathering.key.values, reason))
+        made = context.journal.made(gathering.key)
+        if made is None:
+            updates = gathering.admitted.values()
+            made = make_version(context, model, gathering.key, base, updates)
+        try:
+            receipt = register_version(context, gathering.key, base.version, made)
+        except ContractRefused as error:
+            self._after_refusal(gathering, error)
+            return
+        context.tell(VersionRegistered(made.version, made.weights, receipt.gas_used))
 
-    def _after_refusal(self, gathering: Gathering, error: ContractRefused) -> tuple[Model, bool]:
-        """Whether the round is still due; then what was made of it has to be made again.
+    def _give_up(self, key: RoundKey) -> None:
+        reason = "the model moved on, by a rollback, a discard or a completion"
+        self._context.tell(RoundGivenUp(*key.values, reason))
+
+    def _after_refusal(self, gathering: Gathering, error: ContractRefused) -> None:
+        """Open the round again, if it is still due: its version has to be made again.
 
         Raises:
             ContractRefused: nothing has changed that would explain the refusal.
-            TooFewClients: too few of those whose updates came are active still.
         """
         context, key = self._context, gathering.key
-        model = context.chain.now()
+        model, made = context.chain.now(), context.journal.made(key)
+        if model.state.pending and made and self._is_ours(made):
+            return  # it was registered before
         if not gathering.is_due(model):
-            return model, False
+            self._give_up(key)
+            return
         active = set(context.active(model))
-        gone = [client for client in gathering.admitted if client not in active]
-        made = context.journal.made(key)
+        gone = [one.client for one in context.journal.taken(key) if one.client not in active]
         if not gone and made and made.version == model.state.latest + 1:
             raise error
-        for client in gone:
-            del gathering.admitted[client]
-        if len(gathering.admitted) < context.run.min_updates:
-            raise TooFewClients(
-                f"clients were excluded while round {key.iteration} was going on, and of the"
-                f" {context.run.min_updates} updates that it needs {len(gathering.admitted)} are"
-                " left: reinstate one, or discard the round by a rollback."
-            )
         context.journal.unmake(key, gone)
-        return model, True
 
     def _judge(self, model: Model) -> int:
         """Have the version judged that waits; returns 1, the number of versions."""
@@ -160,9 +150,8 @@ class Coordinator:
         """Report the version that was judged while nobody was here to see it, if one was."""
         state = model.state
         known = self._context.journal.round_of(state.latest) if not state.pending else None
-        if known and not self._context.journal.is_reported(known[0]):
+        if known and not self._context.journal.is_reported(known[0]) and self._is_ours(known[1]):
             key, made = known
-            self._context.chain.registration(made.version, made.weights)
             self._report(key, made, recorded(self._context, model, made))
 
     def _own(self, version: int) -> tuple[RoundKey, MadeVersion]:
@@ -172,11 +161,18 @@ class Coordinator:
             ModelproofError: it was made elsewhere.
         """
         known = self._context.journal.round_of(version)
-        if known is None:
+        if known is None or not self._is_ours(known[1]):
             raise ModelproofError(
                 f"v{version} of {self._context.run.name} waits, and was not made by this run:"
                 " validate or discard it first."
             )
-        key, made = known
-        self._context.chain.registration(version, made.weights)
-        return key, made
+        return known
+
+    def _is_ours(self, made: MadeVersion) -> bool:
+        """Whether a version is on record as it was made here, and not another of its number."""
+        self._context.chain.forget()
+        try:
+            self._context.chain.registration(made.version, made.weights)
+        except (NotVerified, ContractRefused):
+            return False
+        return True

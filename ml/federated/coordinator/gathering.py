@@ -16,14 +16,21 @@ from ml.federated.replies import FailureReply, UpdateReply
 from ml.federated.sampling import RoundKey
 from ml.federated.tasks import TrainPayload, TrainTask, task_id
 from ml.storage.cid import Cid
-from ml.storage.errors import MissingRecipient, NoKey, UnknownObject, WrongKey
+from ml.storage.errors import (
+    InvalidCid,
+    MissingRecipient,
+    NoKey,
+    StorageError,
+    UnknownObject,
+    WrongKey,
+)
 from ml.storage.keys import PublicKey
 from ml.storage.sidecar import Sidecar
 
 from .bases import Base
 from .context import LOOK_AGAIN_S, Context
-from .going_back import take_acknowledgement
-from .news import ClientFailed, MessageIgnored, RoundBegan, UpdateCame, UpdateTurnedDown
+from .going_back import ask_the_silent, take_acknowledgement
+from .news import AskedAgain, ClientFailed, MessageIgnored, RoundBegan, UpdateCame, UpdateTurnedDown
 from .post import Received, metadata_now
 from .records import TakenUpdate
 
@@ -31,13 +38,17 @@ _OF_THE_CLIENT: Final = frozenset(
     {
         Refusal.WRONG_BASE,
         Refusal.SAMPLES,
-        Refusal.UNAVAILABLE,
-        Refusal.ALTERED,
         Refusal.ILL_SHAPED,
         Refusal.NON_FINITE,
     }
 )
-"""Refusals of what a client itself has signed for this round: it would send nothing better."""
+"""Refusals of what a client itself has signed for this round: it would send nothing better.
+
+Not of what is not signed, the name of the object: else who copies a signature could blame a client.
+"""
+_UNAVAILABLE: Final = (NotVerified, UnknownObject, NoKey, WrongKey, MissingRecipient, InvalidCid)
+_WAITS_S: Final = (0.1, 0.3, 1.0)
+"""How long a store that does not give an update yet is waited for, time after time."""
 
 
 class TooFewClients(ModelproofError):
@@ -70,14 +81,13 @@ class Gathering:
         self._base: Final = base
         self.key: Final = RoundKey(state.epoch, state.iteration + 1)
         self._before: Final = (state.epoch, state.completed, state.iteration)
-        answering = set(context.active(model)) - context.journal.silent()
-        self._ranked: Final = sampling.ranking(run.seed, self.key, answering)
-        first = sampling.participants(run.fraction, self._ranked, run.min_updates)
-        deadline = self._deadline()
-        self.begun = context.journal.begin(self.key, base.version, first, deadline)
+        self._model = model
+        ranked = sampling.ranking(run.seed, self.key, context.answering(model))
+        first = sampling.participants(run.fraction, ranked, run.min_updates)
+        self.begun = context.journal.begin(self.key, base.version, first, self._deadline())
         self.admitted: Final[dict[int, Admitted]] = {}
-        for taken in context.journal.taken(self.key):
-            self.admitted[taken.client] = self._again(taken)
+        if context.journal.made(self.key) is None:
+            self._read_admitted()
 
     def run(self) -> bool:
         """Ask those whose updates are missing, and wait for them.
@@ -90,6 +100,9 @@ class Gathering:
         """
         if self.begun.is_closed:
             return True
+        self.begun = self._context.journal.try_again(self.key)
+        ask_the_silent(self._context, self._model)
+        self._leave_out_inactive()
         self._context.tell(RoundBegan(*self.key.values, self._base.version, self.begun.clients))
         self._ask(self._missing())
         looked = time.monotonic()
@@ -98,8 +111,10 @@ class Gathering:
             if received:
                 self._deal_with(received)
             if time.monotonic() - looked >= LOOK_AGAIN_S:
-                if not self.is_due(self._context.chain.now()):
+                self._model = self._context.chain.now()
+                if not self.is_due(self._model):
                     return False
+                self._leave_out_inactive()
                 looked = time.monotonic()
         self._context.journal.close_round(self.key)
         return True
@@ -124,17 +139,35 @@ class Gathering:
         return False
 
     def _ask_more(self, missing: list[int]) -> None:
-        needed = self._context.run.min_updates - len(self.admitted)
-        others = [client for client in self._ranked if client not in self.begun.clients]
-        if not missing and len(others) < needed:
+        """Ask others, and those again who have not answered; or wait for clients to come back.
+
+        Raises:
+            TooFewClients: there are not so many, even if all active ones came back.
+        """
+        context, run = self._context, self._context.run
+        needed = run.min_updates - len(self.admitted)
+        answering = context.answering(self._model)
+        ranked = sampling.ranking(run.seed, self.key, answering)
+        others = [client for client in ranked if client not in self.begun.clients]
+        silent = set(context.active(self._model)) - set(answering)
+        if not missing and len(others) < needed and not silent:
             able = len(self.admitted) + len(others)
             raise TooFewClients(
-                f"round {self.key.iteration} needs {self._context.run.min_updates} updates and"
+                f"round {self.key.iteration} needs {run.min_updates} updates and"
                 f" {able} clients can train: see to the others, or reinstate some."
             )
         more = others[:needed]
-        self.begun = self._context.journal.ask_more(self.key, more, self._deadline())
+        self.begun = context.journal.ask_more(self.key, more, self._deadline())
+        if missing or more:
+            context.tell(AskedAgain(tuple(missing), tuple(more)))
         self._ask([*missing, *more])
+
+    def _leave_out_inactive(self) -> None:
+        """Wait no longer for a client that has been excluded."""
+        active = set(self._context.active(self._model))
+        for client in self._missing():
+            if client not in active:
+                self._fail(client, "it is excluded")
 
     def _deadline(self) -> int | None:
         patience = self._context.run.deadline_s
@@ -143,7 +176,8 @@ class Gathering:
     def _patience(self) -> float:
         if self.begun.deadline is None:
             return LOOK_AGAIN_S
-        return max(0.01, min(LOOK_AGAIN_S, self.begun.deadline + 1 - self._context.now()))
+        left_s = self.begun.deadline + 1 - self._context.now()
+        return min(LOOK_AGAIN_S, left_s) if left_s > 0 else LOOK_AGAIN_S
 
     def is_due(self, model: Model) -> bool:
         """Whether the round is still the one that comes next in a model."""
@@ -184,14 +218,17 @@ class Gathering:
     # Taking
 
     def _deal_with(self, received: Received) -> None:
+        """Take a message; whatever comes of it, it does not come again: who is missing is asked."""
         message = received.message
-        if isinstance(message, UpdateReply):
-            self._take(message)
-        elif isinstance(message, FailureReply):
-            self._note_failure(message)
-        elif not take_acknowledgement(self._context, received):
-            self._context.tell(MessageIgnored("a message that is of another step of the training"))
-        received.delivery.acknowledge()
+        try:
+            if isinstance(message, UpdateReply):
+                self._take(message)
+            elif isinstance(message, FailureReply):
+                self._note_failure(message)
+            elif not take_acknowledgement(self._context, received):
+                self._context.tell(MessageIgnored("a message of another step of the training"))
+        finally:
+            received.delivery.acknowledge()
 
     def _note_failure(self, reply: FailureReply) -> None:
         who = [
@@ -241,7 +278,7 @@ class Gathering:
         admission.check_claim(ongoing, file, at=at, taken=taken, earlier=earlier)
         try:
             data = self._fetch(reply)
-        except (NotVerified, UnknownObject, NoKey, WrongKey, MissingRecipient) as error:
+        except _UNAVAILABLE as error:
             raise UpdateRefused(Refusal.UNAVAILABLE, file.index, str(error)) from None
         update, stated = admission.check_content(ongoing, file, data)
         record = TakenUpdate(
@@ -249,7 +286,7 @@ class Gathering:
             cid=reply.update_cid,
             signed=reply.signed,
             correct=stated.correct,
-            epsilon=reply.epsilon,
+            epsilon=stated.epsilon,
             training_s=reply.training_s,
             storing_s=reply.storing_s,
         )
@@ -259,13 +296,33 @@ class Gathering:
         """The update's file, whose sidecar is kept for whoever looks at the round later."""
         sidecar = Sidecar.read(reply.sidecar.encode(), Cid.parse(reply.update_cid))
         limit = admission.size_limit(self._base.tensors)
-        data = self._context.objects.get(sidecar.stored.cid, limit, sidecar)
-        self._context.objects.keep_sidecar(sidecar)
+        # by the X25519 key alone: a sidecar can make a passphrase dear to try
+        objects = self._context.received
+        for wait_s in (*_WAITS_S, None):
+            try:
+                data = objects.get(sidecar.stored.cid, limit, sidecar)
+                break
+            except UnknownObject:
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
+        objects.keep_sidecar(sidecar)
         return data
 
-    def _again(self, taken: TakenUpdate) -> Admitted:
-        """An update that was admitted before the coordinator was started again."""
-        return read_taken(self._context, taken, self._base)
+    def _read_admitted(self) -> None:
+        """Read what was admitted before the coordinator was started again.
+
+        What is gone since is asked for again.
+        """
+        for taken in self._context.journal.taken(self.key):
+            try:
+                self.admitted[taken.client] = read_taken(self._context, taken, self._base)
+            except (NotVerified, StorageError) as error:
+                self._context.tell(
+                    MessageIgnored(f"the update of client {taken.client} is lost: {error}")
+                )
+                self._context.journal.unmake(self.key, [taken.client])
+        self.begun = self._context.journal.begun(self.key)
 
     def _round(self) -> Round:
         run = self._context.run

@@ -11,13 +11,13 @@ from ml.chain.types import Verdict
 from ml.errors import ModelproofError, NotVerified
 from ml.federated import acknowledgements
 from ml.federated.acknowledgements import Acknowledgement
-from ml.federated.replies import AcknowledgementReply
+from ml.federated.replies import AcknowledgementReply, FailureReply
 from ml.federated.tasks import RollbackPayload, RollbackTask, task_id
 from ml.storage.keys import PublicKey
 
 from .bases import Base
 from .context import LOOK_AGAIN_S, Context
-from .news import MessageIgnored, WentBack
+from .news import ClientFailed, MessageIgnored, WentBack
 from .post import Received, metadata_now
 
 AUTOMATIC: Final = "automatic"
@@ -32,8 +32,8 @@ _BY_HAND: Final = {
 def come_back(context: Context, model: Model) -> bool:
     """Bring all active clients to a model's current version, if that has not been done yet.
 
-    Those who have stayed silent by the deadline take no part until they acknowledge; where there is
-    no deadline, all are waited for.
+    Those who have stayed silent by the deadline, or said that they cannot, take no part until they
+    acknowledge; where there is no deadline, all others are waited for.
 
     Returns:
         whether that is done; False if the model has moved on meanwhile.
@@ -44,28 +44,95 @@ def come_back(context: Context, model: Model) -> bool:
     target = context.bases.of(model.state.current)
     journal.go_back(epoch, target.version, target.weights)
     reason, by = _why(context, model)
-    active = context.active(model)
+    asking = _Asking(context, model, target, reason, by)
+    active = set(context.active(model))
     with context.clocked("come back"):
-        for client in set(active) - journal.acknowledged(epoch):
-            _tell_client(context, model, target, client, reason, by)
         begun = looked = time.monotonic()
-        while missing := set(active) - journal.acknowledged(epoch):
+        while asking.missing(active):
             patience = context.run.deadline_s
             if patience is not None and time.monotonic() - begun > patience:
                 break
             received = context.post.next(LOOK_AGAIN_S)
             if received:
-                if not take_acknowledgement(context, received):
-                    context.tell(MessageIgnored("a message from before the rollback"))
-                received.delivery.acknowledge()
+                asking.deal_with(received)
             if time.monotonic() - looked > LOOK_AGAIN_S:
-                if context.chain.now().state.epoch != epoch:
+                model = context.chain.now()
+                if model.state.epoch != epoch or model.state.completed:
                     return False
+                active = set(context.active(model))
                 looked = time.monotonic()
-    journal.settle(epoch, missing)
-    back = tuple(sorted(set(active) - missing))
-    context.tell(WentBack(epoch, target.version, reason, back, tuple(sorted(missing))))
+    journal.settle(epoch)
+    back = active & journal.acknowledged(epoch)
+    silent = tuple(sorted(active - back))
+    context.tell(WentBack(epoch, target.version, reason, tuple(sorted(back)), silent))
     return True
+
+
+def ask_the_silent(context: Context, model: Model) -> None:
+    """Send ROLLBACK to active clients who have not come back from the latest one, once each.
+
+    A coordinator that was started again does so, and so does one whose client was reinstated.
+    """
+    epoch = model.state.epoch
+    asked = context.journal.target(epoch)
+    silent = set(context.active(model)) - set(context.answering(model))
+    missing = {client for client in silent if (epoch, client) not in context.reminded}
+    if asked is None or not missing:
+        return
+    reason, by = _why(context, model)
+    asking = _Asking(context, model, context.bases.of(asked[0]), reason, by)
+    asking.missing(missing)
+
+
+class _Asking:
+    """Asking clients to come back to a version."""
+
+    def __init__(self, context: Context, model: Model, target: Base, reason: str, by: str) -> None:
+        self._context = context
+        self._model = model
+        self._target = target
+        self._why = reason, by
+        self._asked: set[int] = set()
+        self._failed: set[int] = set()
+
+    def missing(self, clients: set[int]) -> set[int]:
+        """Those who have not answered; who was not asked yet is asked."""
+        state = self._model.state
+        missing = clients - self._context.journal.acknowledged(state.epoch) - self._failed
+        for client in sorted(missing - self._asked):
+            _tell_client(self._context, self._model, self._target, client, *self._why)
+            self._asked.add(client)
+            self._context.reminded.add((state.epoch, client))
+        return missing
+
+    def deal_with(self, received: Received) -> None:
+        """Take a message."""
+        try:
+            if take_acknowledgement(self._context, received):
+                return
+            if isinstance(received.message, FailureReply) and self._fails(received.message):
+                return
+            self._context.tell(MessageIgnored("a message from before the rollback"))
+        finally:
+            received.delivery.acknowledge()
+
+    def _fails(self, reply: FailureReply) -> bool:
+        for client in self._asked:
+            known = self._context.run.by_index[client].address
+            if (reply.sender, reply.task_id) == (
+                known,
+                rollback_id(self._model, self._target.version, client),
+            ):
+                self._failed.add(client)
+                self._context.tell(ClientFailed(f"client {client}", reply.reason))
+                return True
+        return False
+
+
+def rollback_id(model: Model, target: int, client: int) -> str:
+    """The id of the task that brings a client back to a version in a model's epoch."""
+    state = model.state
+    return task_id("ROLLBACK", model.id, state.epoch, 0, target, client)
 
 
 def take_acknowledgement(context: Context, received: Received) -> bool:
@@ -102,7 +169,7 @@ def _tell_client(
     state = model.state
     kind: Literal["automatic", "manual"] = "automatic" if by == AUTOMATIC else "manual"
     task = RollbackTask(
-        task_id=task_id("ROLLBACK", model.id, state.epoch, state.iteration, target.version, client),
+        task_id=rollback_id(model, target.version, client),
         model=model.id,
         epoch=state.epoch,
         iteration=state.iteration,

@@ -2,12 +2,13 @@
 
 The chain decides what happened to versions; here is what the chain does not know: who takes part in
 a round, which updates came, what was made of them and where it is stored, and which clients have
-come back after a rollback. SQLite in WAL mode; a write that a crash of the machine undoes is one
-that is done again with the same result.
+come back after a rollback. SQLite in WAL mode. A write that the machine's loss of power undoes is
+one that is done again with the same result; what could not be is on the disk before it counts.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,10 +24,14 @@ from .news import RoundOver
 from .records import BegunRound, MadeVersion, TakenUpdate
 
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS run (digest BLOB PRIMARY KEY, cid TEXT, final TEXT);
+CREATE TABLE IF NOT EXISTS run (digest BLOB PRIMARY KEY, cid TEXT);
+CREATE TABLE IF NOT EXISTS final (
+    epoch INTEGER, version INTEGER, report TEXT NOT NULL, PRIMARY KEY (epoch, version));
 CREATE TABLE IF NOT EXISTS rounds (
     epoch INTEGER, iteration INTEGER, base INTEGER NOT NULL, deadline INTEGER,
-    is_closed INTEGER NOT NULL DEFAULT 0, made TEXT, report TEXT, PRIMARY KEY (epoch, iteration));
+    is_closed INTEGER NOT NULL DEFAULT 0, version INTEGER, made TEXT, report TEXT,
+    PRIMARY KEY (epoch, iteration));
+CREATE INDEX IF NOT EXISTS by_version ON rounds (version);
 CREATE TABLE IF NOT EXISTS participants (
     epoch INTEGER, iteration INTEGER, client INTEGER, failed TEXT,
     PRIMARY KEY (epoch, iteration, client));
@@ -41,7 +46,6 @@ CREATE TABLE IF NOT EXISTS acknowledgements (
 CREATE TABLE IF NOT EXISTS rollbacks (
     epoch INTEGER PRIMARY KEY, target INTEGER NOT NULL, weights BLOB NOT NULL,
     is_settled INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS silent (client INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS diagnoses (
     version INTEGER, iteration INTEGER, found TEXT, PRIMARY KEY (version, iteration));
 CREATE TABLE IF NOT EXISTS excluded (client INTEGER PRIMARY KEY, reason TEXT);
@@ -68,11 +72,12 @@ class RunJournal:
         with self._said():
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_TABLES)
-            self._db.execute("INSERT OR IGNORE INTO run VALUES (?, NULL, NULL)", (run,))
+            self._db.execute("INSERT OR IGNORE INTO run VALUES (?, NULL)", (run,))
             runs = self._db.execute("SELECT digest FROM run").fetchall()
         if len(runs) > 1:
             self._write("DELETE FROM run WHERE digest = ?", run)
@@ -98,16 +103,18 @@ class RunJournal:
         """Note where the run's configuration is stored."""
         self._write("UPDATE run SET cid = ?", cid)
 
-    def final(self) -> FinalModelInfo | None:
-        """The final report, if it was made: the holdout is read once."""
-        ((text,),) = self._rows("SELECT final FROM run")
-        if text is None:
-            return None
-        return canonical.load(FinalModelInfo, text.encode(), "the final report")
+    def final(self, epoch: int, version: int) -> FinalModelInfo | None:
+        """The final report on a version in an epoch, if it was made: the holdout is read once."""
+        rows = self._rows(
+            "SELECT report FROM final WHERE epoch = ? AND version = ?", epoch, version
+        )
+        return canonical.load(FinalModelInfo, rows[0][0].encode(), "the report") if rows else None
 
-    def finish(self, info: FinalModelInfo) -> None:
-        """Note the final report."""
-        self._write("UPDATE run SET final = ?", canonical.dump(info))
+    def finish(self, epoch: int, info: FinalModelInfo) -> None:
+        """Note the final report of an epoch."""
+        row = (epoch, info.final_model_version_id, canonical.dump(info))
+        with self._synced():
+            self._write("INSERT OR IGNORE INTO final VALUES (?, ?, ?)", *row)
 
     def participants(self) -> int:
         """How many clients have had an update taken."""
@@ -133,14 +140,23 @@ class RunJournal:
     def begin(
         self, key: RoundKey, base: int, clients: Iterable[int], deadline: int | None
     ) -> BegunRound:
-        """Begin a round, or find how it was begun."""
+        """Begin a round, or find how it was begun; one from another base is begun anew."""
         with self._transaction():
+            self._db.execute(
+                "DELETE FROM rounds WHERE epoch = ? AND iteration = ? AND base != ?",
+                (*key.values, base),
+            )
             done = self._db.execute(
                 "INSERT OR IGNORE INTO rounds (epoch, iteration, base, deadline)"
                 " VALUES (?, ?, ?, ?)",
                 (*key.values, base, deadline),
             )
             if done.rowcount:
+                for table in ("participants", "updates"):  # of another base, which is gone
+                    self._db.execute(
+                        f"DELETE FROM {table} WHERE epoch = ? AND iteration = ?",  # noqa: S608
+                        key.values,
+                    )
                 self._add(key, clients)
         return self.begun(key)
 
@@ -174,6 +190,13 @@ class RunJournal:
                 "UPDATE rounds SET deadline = ? WHERE epoch = ? AND iteration = ?",
                 (deadline, *key.values),
             )
+        return self.begun(key)
+
+    def try_again(self, key: RoundKey) -> BegunRound:
+        """Wait again for those who said earlier that they cannot take part."""
+        self._write(
+            "UPDATE participants SET failed = NULL WHERE epoch = ? AND iteration = ?", *key.values
+        )
         return self.begun(key)
 
     def fail(self, key: RoundKey, client: int, reason: str) -> None:
@@ -227,12 +250,14 @@ class RunJournal:
         )
 
     def make(self, key: RoundKey, made: MadeVersion) -> None:
-        """Note what was made of a round, and stored."""
-        self._write(
-            "UPDATE rounds SET made = ? WHERE epoch = ? AND iteration = ?",
-            canonical.dump(made),
-            *key.values,
-        )
+        """Note what was made of a round, and stored; not even a loss of power undoes it."""
+        with self._synced():
+            self._write(
+                "UPDATE rounds SET made = ?, version = ? WHERE epoch = ? AND iteration = ?",
+                canonical.dump(made),
+                made.version,
+                *key.values,
+            )
 
     def made(self, key: RoundKey) -> MadeVersion | None:
         """What was made of a round, if anything was."""
@@ -243,7 +268,7 @@ class RunJournal:
     def round_of(self, version: int) -> tuple[RoundKey, MadeVersion] | None:
         """The round that a version was made of, if it was made here; the last one, if several."""
         rows = self._rows(
-            "SELECT epoch, iteration, made FROM rounds WHERE json_extract(made, '$.version') = ?"
+            "SELECT epoch, iteration, made FROM rounds WHERE version = ?"
             " ORDER BY epoch DESC LIMIT 1",
             version,
         )
@@ -251,14 +276,16 @@ class RunJournal:
         return (RoundKey(*rows[0][:2]), made) if made else None
 
     def unmake(self, key: RoundKey, gone: Iterable[int]) -> None:
-        """Make a round's version again, without the updates of some clients."""
+        """Open a round again, whose version has to be made without the updates of some clients."""
         with self._transaction():
             self._db.executemany(
                 "DELETE FROM updates WHERE epoch = ? AND iteration = ? AND client = ?",
                 [(*key.values, client) for client in gone],
             )
             self._db.execute(
-                "UPDATE rounds SET made = NULL WHERE epoch = ? AND iteration = ?", key.values
+                "UPDATE rounds SET made = NULL, version = NULL, is_closed = 0"
+                " WHERE epoch = ? AND iteration = ?",
+                key.values,
             )
 
     def report(self, key: RoundKey, over: RoundOver) -> None:
@@ -284,10 +311,21 @@ class RunJournal:
     # Rollbacks
 
     def go_back(self, epoch: int, target: int, weights: bytes) -> None:
-        """Note the version that clients are brought back to in an epoch, and its identity."""
-        self._write(
-            "INSERT OR REPLACE INTO rollbacks VALUES (?, ?, ?, FALSE)", epoch, target, weights
-        )
+        """Note the version that clients are brought back to in an epoch, and its identity.
+
+        If it was another one before, since the chain has been reorganised, nothing counts that was
+        acknowledged.
+        """
+        if self.target(epoch) in (None, (target, weights)):
+            self._write(
+                "INSERT OR IGNORE INTO rollbacks VALUES (?, ?, ?, FALSE)", epoch, target, weights
+            )
+            return
+        with self._transaction():
+            self._db.execute("DELETE FROM acknowledgements WHERE epoch = ?", (epoch,))
+            self._db.execute(
+                "INSERT OR REPLACE INTO rollbacks VALUES (?, ?, ?, FALSE)", (epoch, target, weights)
+            )
 
     def target(self, epoch: int) -> tuple[int, bytes] | None:
         """The version that clients are brought back to in an epoch, and its identity."""
@@ -296,35 +334,21 @@ class RunJournal:
 
     def acknowledge(self, epoch: int, client: int, reply: bytes) -> None:
         """Note that a client has come back after the rollback that began an epoch."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO acknowledgements VALUES (?, ?, ?)", (epoch, client, reply)
-            )
-            self._db.execute(
-                "DELETE FROM silent WHERE client = ? AND ? = (SELECT max(epoch) FROM rollbacks)",
-                (client, epoch),
-            )
+        self._write("INSERT OR IGNORE INTO acknowledgements VALUES (?, ?, ?)", epoch, client, reply)
 
     def acknowledged(self, epoch: int) -> set[int]:
         """Who has come back after the rollback that began an epoch."""
         rows = self._rows("SELECT client FROM acknowledgements WHERE epoch = ?", epoch)
         return {client for (client,) in rows}
 
-    def settle(self, epoch: int, silent: Iterable[int]) -> None:
-        """Go on in an epoch, without those who stayed silent until they acknowledge."""
-        with self._transaction():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO silent VALUES (?)", [(client,) for client in silent]
-            )
-            self._db.execute("UPDATE rollbacks SET is_settled = TRUE WHERE epoch = ?", (epoch,))
+    def settle(self, epoch: int) -> None:
+        """Go on in an epoch; who has not acknowledged takes no part until it does."""
+        with self._synced():
+            self._write("UPDATE rollbacks SET is_settled = TRUE WHERE epoch = ?", epoch)
 
     def is_settled(self, epoch: int) -> bool:
         """Whether clients have been brought to an epoch."""
         return bool(self._rows("SELECT 1 FROM rollbacks WHERE epoch = ? AND is_settled", epoch))
-
-    def silent(self) -> set[int]:
-        """Who has stayed silent, and takes no part."""
-        return {client for (client,) in self._rows("SELECT client FROM silent")}
 
     # Diagnoses
 
@@ -339,7 +363,12 @@ class RunJournal:
 
     def exclude(self, client: int, reason: str) -> None:
         """Exclude a client of a training whose clients are not enrolled on chain."""
-        self._write("INSERT OR IGNORE INTO excluded VALUES (?, ?)", client, reason)
+        with self._synced():
+            self._write("INSERT OR IGNORE INTO excluded VALUES (?, ?)", client, reason)
+
+    def reinstate(self, client: int) -> None:
+        """Take back a client that was excluded here."""
+        self._write("DELETE FROM excluded WHERE client = ?", client)
 
     def excluded(self) -> set[int]:
         """The clients that are excluded here."""
@@ -362,6 +391,16 @@ class RunJournal:
             self._db.execute(statement, values)
 
     @contextmanager
+    def _synced(self) -> Iterator[None]:
+        """Have what is written in the block on the disk at its end."""
+        with self._said():
+            self._db.execute("PRAGMA synchronous = FULL")
+            try:
+                yield
+            finally:
+                self._db.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._said():
             self._db.execute("BEGIN IMMEDIATE")
@@ -376,7 +415,7 @@ class RunJournal:
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, OverflowError, sqlite3.Error) as error:
             raise RunJournalError(
                 f"the run's journal {self._path} cannot be used ({error}): see that its disk has"
                 " room and can be written."

@@ -9,8 +9,9 @@ from ml.chain import events, quorum
 from ml.chain.policy import explain, judge
 from ml.chain.publishing import Pending
 from ml.chain.records import Evaluation, Model
+from ml.chain.refusals import ContractRefused
 from ml.chain.signed_files import EvaluationFile, parse_evaluation
-from ml.chain.types import Status, Verdict
+from ml.chain.types import Status, Verdict, format_ppm
 from ml.errors import ModelproofError
 from ml.federated.replies import EvaluationReply, FailureReply
 from ml.federated.sampling import RoundKey
@@ -85,12 +86,23 @@ class _Waiting:
         Raises:
             NobodyValidates: they are not.
         """
-        able = len(self._context.run.validators) - len(self._failed)
-        if able < self._before.policy.quorum:
+        count, quorum = len(self._context.run.validators), self._before.policy.quorum
+        able = count - len(self._failed)
+        if able < quorum:
             raise NobodyValidates(
-                f"v{self._made.version} waits, and {able} of the"
-                f" {len(self._context.run.validators)} validators can measure it:"
+                f"v{self._made.version} waits, and {able} of the {count} validators can measure it:"
                 f" {[*self._failed.values()][-1]}"
+            )
+        signers = {path.name for files in self._signed.values() for path in files}
+        most = max(map(len, self._signed.values()), default=0)
+        if most + (able - len(signers - self._failed.keys())) < quorum:
+            said = "; ".join(
+                f"{len(files)} for {format_ppm(stated.accuracy)} %"
+                for (stated, _, _), files in self._signed.items()
+            )
+            raise NobodyValidates(
+                f"v{self._made.version} waits, and no {quorum} validators agree about it ({said}):"
+                " find out who is wrong, then discard it or go on."
             )
 
     def deal_with(self, received: Received) -> None:
@@ -130,9 +142,19 @@ class _Waiting:
         self._signed[said] = gathered
         if len(gathered) >= self._before.policy.quorum:
             ready = quorum.gather(registry, waiting, gathered, now(registry))
-            quorum.submit(registry, waiting, ready, sender=self._context.trainer)
+            self._submit(waiting, ready)
+
+    def _submit(self, waiting: Pending, ready: list[EvaluationFile]) -> None:
+        chain, version = self._context.chain, self._made.version
+        try:
+            quorum.submit(chain.registry, waiting, ready, sender=self._context.trainer)
+        except ContractRefused:
+            if chain.now().state.pending == version:  # else somebody was quicker
+                raise
 
     def _fail(self, sender: str, reason: str) -> None:
+        if sender not in {one.address for one in self._context.run.validators}:
+            return
         self._context.tell(ClientFailed(f"validator {sender}", reason))
         self._failed[sender] = reason
 

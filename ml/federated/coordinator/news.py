@@ -40,6 +40,14 @@ class UpdateTurnedDown:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """Too few updates came: who has not answered was asked again, and others besides."""
+
+    again: tuple[int, ...]
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClientFailed:
     """A client, or a validator, said that it could not do what it was asked."""
 
@@ -132,6 +140,7 @@ News: TypeAlias = (
     RoundBegan
     | UpdateCame
     | UpdateTurnedDown
+    | AskedAgain
     | ClientFailed
     | MessageIgnored
     | VersionRegistered

@@ -140,6 +140,7 @@ def _context(
     places = Places(where.places, Policy.parse(where.replicas))
     keys = [folder.coordinator_key(), *keys_in_environment(os.environ)]
     objects, chain = Objects(places, keys), ChainView(registry, run.model)
+    received = Objects(places, [folder.coordinator_key()])
     run_cid = journal.run_cid
     if run_cid is None:
         kept = objects.put(run.to_json().encode(), RUN_FORMAT, objects.keys)
@@ -150,6 +151,7 @@ def _context(
         run_cid=run_cid,
         chain=chain,
         objects=objects,
+        received=received,
         journal=journal,
         post=Post(transport, QueueNames(run.model), journal, tell),
         bases=Bases(run, chain, objects, journal),

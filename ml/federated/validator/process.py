@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
+from ml.chain.outbox.locks import StillHeld
+from ml.chain.outbox.queue import NotMined
+from ml.chain.outbox.rpc import NoAnswer
+from ml.chain.session import ConnectionFailed
 from ml.federated import replies, tasks
 from ml.federated.tasks import DecisionTask, TrainingCompleteTask, ValidateTask
-from ml.federated.transport import QueueNames, Transport
+from ml.federated.transport import (
+    Delivery,
+    QueueNames,
+    Transport,
+    TransportError,
+    TransportGone,
+)
 from ml.training.canonical import MalformedJson
 
 from .validator import Answer, Validator
 
 _LOOK_AGAIN_S: Final = 1.0
+PASSING: Final = (TransportError, NoAnswer, NotMined, StillHeld, ConnectionFailed)
+"""What is over when the node, or the broker, answers again."""
+
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -35,23 +50,49 @@ def serve(
         tell: told of each task that was answered
         is_over: asked about once a second; ends the loop
 
+    A node or a broker that cannot be used for now is waited for.
+
     Raises:
-        TransportError: the broker cannot be reached, or does not take an answer.
-        NoAnswer, NotMined, StillHeld: the chain cannot be used for now; the task comes again.
+        TransportGone: the process that relays messages has ended.
     """
     queue = names.validator(validator.address)
     while not is_over():
-        delivery = transport.receive([queue], _LOOK_AGAIN_S)
+        delivery = _received(transport, queue)
         if delivery is None:
             continue
         task = _read(delivery.body)
-        if isinstance(task, ValidateTask):
-            answer = validator.handle(task)
-            transport.publish(names.coordinator, written(answer))
-            tell(task, answer)
+        answered = False
+        while not answered:
+            try:
+                if isinstance(task, TrainingCompleteTask) and validator.believes(task):
+                    delivery.acknowledge()
+                    return
+                if isinstance(task, ValidateTask):
+                    answer = validator.handle(task)
+                    transport.publish(names.coordinator, written(answer))
+                    tell(task, answer)
+                answered = True
+            except TransportGone:
+                raise
+            except PASSING as error:
+                _log.warning("%s; trying again", error)
+                time.sleep(_LOOK_AGAIN_S)
+                if is_over():
+                    delivery.requeue()
+                    return
         delivery.acknowledge()
-        if isinstance(task, TrainingCompleteTask):
-            return
+
+
+def _received(transport: Transport, queue: str) -> Delivery | None:
+    """The next message; None if none came, or the broker cannot be reached for now."""
+    try:
+        return transport.receive([queue], _LOOK_AGAIN_S)
+    except TransportGone:
+        raise
+    except TransportError as error:
+        _log.warning("%s", error)
+        time.sleep(_LOOK_AGAIN_S)
+        return None
 
 
 def _read(data: bytes) -> ValidateTask | TrainingCompleteTask | None:
@@ -59,11 +100,11 @@ def _read(data: bytes) -> ValidateTask | TrainingCompleteTask | None:
     try:
         task = tasks.load(data)
     except MalformedJson as error:
-        logging.getLogger(__name__).warning("a message was ignored: %s", error)
+        _log.warning("a message was ignored: %s", error)
         return None
     if isinstance(task, ValidateTask | TrainingCompleteTask):
         return task
-    logging.getLogger(__name__).warning("a %s task is not for a validator", task.task_type)
+    _log.warning("a %s task is not for a validator", task.task_type)
     return None
 
 

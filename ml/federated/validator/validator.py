@@ -31,7 +31,7 @@ from ml.errors import ModelproofError, NotVerified
 from ml.federated import version_files
 from ml.federated.chain_view import ChainView
 from ml.federated.measuring import measure
-from ml.federated.objects import Objects
+from ml.federated.objects import Objects, sent_sidecar
 from ml.federated.parts import Part
 from ml.federated.replies import EvaluationReply, FailureReply
 from ml.federated.run_configuration import RunConfiguration
@@ -39,14 +39,13 @@ from ml.federated.tasks import (
     DecisionPayload,
     DecisionTask,
     TaskMetadata,
+    TrainingCompleteTask,
     ValidateTask,
     ValidationResult,
     task_id,
 )
-from ml.storage.cid import Cid
 from ml.storage.errors import MissingRecipient, NoKey, StorageError, WrongKey
 from ml.storage.keys import PublicKey
-from ml.storage.recorded import possible_cids
 from ml.storage.sidecar import Sidecar
 from ml.training.canonical import canonical_json
 
@@ -128,6 +127,11 @@ class Validator:
         except ModelproofError as error:
             return FailureReply(task.task_id, self.address, str(error))
 
+    def believes(self, task: TrainingCompleteTask) -> bool:
+        """Whether training is over, as a task says: an old one may come after a reopening."""
+        state = self._chain.now().state
+        return task.model == self._run.model and bool(state.completed)
+
     def _answer(self, task: ValidateTask) -> Answer:
         if task.model != self._run.model:
             raise ModelproofError(f"the task is for the model 0x{task.model.hex()}")
@@ -158,7 +162,8 @@ class Validator:
     # Measuring
 
     def _measured(self, task: ValidateTask, record: Registered, model: Model) -> Measured:
-        sidecar = _sidecar_of(task, record)
+        payload = task.payload
+        sidecar = sent_sidecar(record, payload.ipfs_cid, payload.weights_sidecar)
         data = self._fetch(sidecar)
         training_accuracy = task.payload.training_accuracy_ppm
         run = self._run
@@ -273,23 +278,6 @@ def _check_membership(run: RunConfiguration, objects: Objects, address: str) -> 
             f"the run of {run.name} has another X25519 key for {address} than the one at hand:"
             " nothing that is sent to it could be opened."
         )
-
-
-def _sidecar_of(task: ValidateTask, record: Registered) -> Sidecar:
-    """The sidecar that a task has of the version's object.
-
-    Raises:
-        NotVerified: it is of another object than the one on record, or damaged.
-        StorageError: the object's name is none.
-    """
-    cid = Cid.parse(task.payload.ipfs_cid)
-    sidecar = Sidecar.read(task.payload.weights_sidecar.encode(), cid)
-    stated = record.details
-    if cid not in possible_cids(stated.content) or sidecar.stored.sha256 != stated.object:
-        raise NotVerified(
-            f"the task names the object {cid}, and v{record.version} was registered with another"
-        )
-    return sidecar
 
 
 def _numbers(metrics: str) -> dict[str, float]:

@@ -220,6 +220,7 @@ class World:
             run_cid=journal.run_cid,
             chain=chain,
             objects=objects,
+            received=objects,
             journal=journal,
             post=Post(self.transport, QueueNames(self.model), journal, tell),
             bases=Bases(self.run, chain, objects, journal),

@@ -15,6 +15,7 @@ from ml.chain import publishing
 from ml.chain.anvil import AnvilNode
 from ml.chain.outbox.opening import close_outbox_of
 from ml.chain.outbox.queue import SenderQueue
+from ml.chain.records import Role
 from ml.chain.registry import ModelRegistry
 from ml.chain.session import Session
 from ml.federated import replies, tasks
@@ -28,7 +29,7 @@ from ml.federated.tasks import (
     TrainingCompleteTask,
     TrainingSummary,
 )
-from ml.federated.transport import QueueNames, Transport, TransportError
+from ml.federated.transport import QueueNames, Transport, TransportError, TransportGone
 from ml.federated.transport.broker import connect
 from ml.federated.validator.process import serve
 from ml.federated.validator.validator import Validator
@@ -79,6 +80,12 @@ def complete(federation: Federation) -> bytes:
     return tasks.dump(task)
 
 
+def end(federation: Federation) -> None:
+    """Complete the model by hand."""
+    operator = federation.session.account(None, Role.OPERATOR)
+    federation.registry.complete(federation.run.model, "enough", sender=operator)
+
+
 def answers(transport: Transport, names: QueueNames) -> list[bytes]:
     found = []
     while delivery := transport.receive([names.coordinator], 0.2):
@@ -96,7 +103,13 @@ def test_tasks_are_answered_until_training_is_over(
     seen: list[Any] = []
     for body in (b"junk", tasks.dump(task), tasks.dump(task), complete(federation)):
         transport.publish(queue, body)
-    serve(one, transport, names, lambda done, answer: seen.append((done, answer)))
+
+    def tell(done: Any, answer: Any) -> None:
+        seen.append((done, answer))
+        if len(seen) == 2:
+            end(federation)
+
+    serve(one, transport, names, tell)
     first, second = (tasks.load(body) for body in answers(transport, names))
     assert isinstance(first, DecisionTask)
     assert isinstance(second, DecisionTask)
@@ -114,6 +127,7 @@ def test_task_that_cannot_be_done_is_answered_with_the_reason(
     task = federation.task(version, one.address, blockchain_hash=b"x" * 32)
     transport.publish(names.validator(one.address), tasks.dump(task))
     transport.publish(names.validator(one.address), complete(federation))
+    end(federation)
     serve(one, transport, names)
     (answer,) = map(replies.load, answers(transport, names))
     assert isinstance(answer, FailureReply)
@@ -135,18 +149,62 @@ def test_task_whose_answer_does_not_arrive_comes_again(
         close = staticmethod(transport.close)
 
         def publish(self, queue: str, body: bytes) -> None:
-            raise TransportError("gone")
+            raise TransportGone("gone")
 
-    with pytest.raises(TransportError):
+    with pytest.raises(TransportGone):
         serve(one, Failing(), names)
     transport.close()
     again = connect("memory://")
     again.publish(queue, complete(federation))
+    end(federation)
     try:
         serve(one, again, names)
         (answer,) = map(tasks.load, answers(again, names))
     finally:
         again.close()
+    assert isinstance(answer, DecisionTask)
+    assert len(told(federation)) == 1
+
+
+def test_end_that_the_chain_does_not_know_of_is_not_believed(
+    federation: Federation, transport: Transport, names: QueueNames
+) -> None:
+    one = validator(federation)
+    task = federation.task(federation.round(good(federation)), one.address)
+    for body in (complete(federation), tasks.dump(task), complete(federation)):
+        transport.publish(names.validator(one.address), body)
+    seen: list[Any] = []
+
+    def tell(done: Any, answer: Any) -> None:
+        seen.append(answer)
+        end(federation)
+
+    serve(one, transport, names, tell)
+    assert len(seen) == 1
+
+
+def test_broker_that_is_away_for_a_while_is_waited_for(
+    federation: Federation, transport: Transport, names: QueueNames
+) -> None:
+    one = validator(federation)
+    task = federation.task(federation.round(good(federation)), one.address)
+    transport.publish(names.validator(one.address), tasks.dump(task))
+    transport.publish(names.validator(one.address), complete(federation))
+    failures = [TransportError("away for a while")]
+
+    class Away:
+        """A broker that does not take the first answer."""
+
+        receive = staticmethod(transport.receive)
+        close = staticmethod(transport.close)
+
+        def publish(self, queue: str, body: bytes) -> None:
+            if failures:
+                raise failures.pop()
+            transport.publish(queue, body)
+
+    serve(one, Away(), names, lambda _task, _answer: end(federation))
+    (answer,) = map(tasks.load, answers(transport, names))
     assert isinstance(answer, DecisionTask)
     assert len(told(federation)) == 1
 
