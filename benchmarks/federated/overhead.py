@@ -30,7 +30,7 @@ MODELS: Final[dict[str, tuple[Architecture, int, int]]] = {
     "logistic": (find_recipe("mnist", "logistic").architecture, 30, 60),
     "dense": (MNIST, 30, 60),
     "2NN": (TWO_NN, 40, 60),
-    "CNN": (CNN, 8, 2),
+    "CNN": (CNN, 16, 2),
 }
 """Networks, how many rounds count, and how many come before them."""
 TWO_NN_MS: Final = 50.0

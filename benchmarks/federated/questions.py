@@ -8,10 +8,11 @@ docs/research-questions.md says what follows.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from statistics import median
 from typing import Any, Final
@@ -45,6 +46,7 @@ MESSAGE_BYTES: Final = 2_000
 TRAININGS: Final = tuple(f"training, {name}" for name in MODELS)
 QUEUES: Final = "queues"
 BASELINE: Final = "baseline"
+CASES: Final = (QUEUES, BASELINE, *TRAININGS)
 
 
 # --- A training -----------------------------------------------------------------------------------
@@ -330,12 +332,14 @@ def _ms(seconds: float) -> float:
     return round(1000 * seconds, 2)
 
 
-def run() -> int:
-    """Measure, keep and report; 1 if a version is not replayed, or nobody notices an alteration."""
-    names = (QUEUES, BASELINE, *TRAININGS)
-    results = kept.measure(
-        RESULTS, {"rounds": ROUNDS, "versions": registries.VERSIONS}, names, measure
-    )
+def run(chosen: Sequence[str] = ()) -> int:
+    """Measure, keep and report; 1 if a version is not replayed, or nobody notices an alteration.
+
+    With some cases named, the figures of the others stay.
+    """
+    settings = {"rounds": ROUNDS, "versions": registries.VERSIONS}
+    others = kept.read(RESULTS) if chosen else {}
+    results = kept.measure(RESULTS, settings, chosen or CASES, measure, others=others)
     for name, sheet in sheets(results).items():
         show("bench-questions", name, sheet)
     found = [results[name]["replayed"] for name in TRAININGS]
@@ -344,4 +348,9 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.federated.questions")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="; ".join(CASES))
+    chosen = parser.parse_args().cases
+    if unknown := sorted({*chosen} - {*CASES}):
+        parser.error(f"there is no case {unknown[0]!r}; choose from {'; '.join(CASES)}")
+    sys.exit(run(chosen))
