@@ -8,18 +8,15 @@ one that is done again with the same result; what could not be is on the disk be
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from ml.errors import ModelproofError
 from ml.federated.sampling import RoundKey
 from ml.federated.tasks import FinalModelInfo
 from ml.training import canonical
 
+from .database import Database, RunJournalError
 from .news import RoundOver
 from .records import BegunRound, MadeVersion, TakenUpdate
 
@@ -52,11 +49,7 @@ CREATE TABLE IF NOT EXISTS excluded (client INTEGER PRIMARY KEY, reason TEXT);
 """
 
 
-class RunJournalError(ModelproofError):
-    """The journal of a run cannot be used, or is that of another run."""
-
-
-class RunJournal:
+class RunJournal(Database):
     """The journal of one run; for one thread.
 
     Args:
@@ -68,28 +61,16 @@ class RunJournal:
     """
 
     def __init__(self, path: Path | None, run: bytes) -> None:
-        self._path = path
-        with self._said():
-            if path:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_TABLES)
-            self._db.execute("INSERT OR IGNORE INTO run VALUES (?, NULL)", (run,))
-            runs = self._db.execute("SELECT digest FROM run").fetchall()
+        super().__init__(path, _TABLES)
+        self._write("INSERT OR IGNORE INTO run VALUES (?, NULL)", run)
+        runs = self._rows("SELECT digest FROM run")
         if len(runs) > 1:
             self._write("DELETE FROM run WHERE digest = ?", run)
             raise RunJournalError(
                 f"{path} is the journal of another run: name another --folder, or go on with the"
                 " configuration that it was begun with."
             )
-        self._earlier = {bytes(row[0]) for row in self._rows("SELECT digest FROM updates")}
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        self._earlier = self._digests()
 
     # The run
 
@@ -142,22 +123,24 @@ class RunJournal:
     ) -> BegunRound:
         """Begin a round, or find how it was begun; one from another base is begun anew."""
         with self._transaction():
-            self._db.execute(
+            gone = self._db.execute(
                 "DELETE FROM rounds WHERE epoch = ? AND iteration = ? AND base != ?",
                 (*key.values, base),
-            )
+            ).rowcount
+            for table in ("participants", "updates") if gone else ():
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE epoch = ? AND iteration = ?",  # noqa: S608
+                    key.values,
+                )
             done = self._db.execute(
                 "INSERT OR IGNORE INTO rounds (epoch, iteration, base, deadline)"
                 " VALUES (?, ?, ?, ?)",
                 (*key.values, base, deadline),
             )
             if done.rowcount:
-                for table in ("participants", "updates"):  # of another base, which is gone
-                    self._db.execute(
-                        f"DELETE FROM {table} WHERE epoch = ? AND iteration = ?",  # noqa: S608
-                        key.values,
-                    )
                 self._add(key, clients)
+        if gone:
+            self._earlier = self._digests()
         return self.begun(key)
 
     def begun(self, key: RoundKey) -> BegunRound:
@@ -287,6 +270,7 @@ class RunJournal:
                 " WHERE epoch = ? AND iteration = ?",
                 key.values,
             )
+        self._earlier = self._digests()
 
     def report(self, key: RoundKey, over: RoundOver) -> None:
         """Note how a round went, for tables."""
@@ -374,52 +358,14 @@ class RunJournal:
         """The clients that are excluded here."""
         return {client for (client,) in self._rows("SELECT client FROM excluded")}
 
-    # SQLite
+    def _digests(self) -> set[bytes]:
+        return {bytes(digest) for (digest,) in self._rows("SELECT digest FROM updates")}
 
     def _add(self, key: RoundKey, clients: Iterable[int]) -> None:
         self._db.executemany(
             "INSERT OR IGNORE INTO participants VALUES (?, ?, ?, NULL)",
             [(*key.values, client) for client in clients],
         )
-
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        with self._said():
-            return self._db.execute(query, values).fetchall()
-
-    def _write(self, statement: str, *values: object) -> None:
-        with self._said():
-            self._db.execute(statement, values)
-
-    @contextmanager
-    def _synced(self) -> Iterator[None]:
-        """Have what is written in the block on the disk at its end."""
-        with self._said():
-            self._db.execute("PRAGMA synchronous = FULL")
-            try:
-                yield
-            finally:
-                self._db.execute("PRAGMA synchronous = NORMAL")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._said():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, OverflowError, sqlite3.Error) as error:
-            raise RunJournalError(
-                f"the run's journal {self._path} cannot be used ({error}): see that its disk has"
-                " room and can be written."
-            ) from error
 
 
 def _made(rows: list[Any]) -> MadeVersion | None:

@@ -43,8 +43,9 @@ from ml.federated.run_configuration import (
     RunConfiguration,
     RunValidator,
 )
+from ml.federated.sampling import RoundKey
 from ml.federated.splits import Iid
-from ml.federated.tasks import RollbackTask, TrainTask, ValidateTask
+from ml.federated.tasks import RollbackTask, TrainingCompleteTask, TrainTask, ValidateTask
 from ml.federated.transport import QueueNames
 from ml.federated.updates import UpdateMetadata
 from ml.federated.validator.process import written
@@ -198,6 +199,11 @@ class World:
         return replace(run, **self.changes)
 
     @property
+    def first_round(self) -> RoundKey:
+        """The key of the first round."""
+        return RoundKey(0, 1)
+
+    @property
     def chain(self) -> ChainView:
         """A view of its own."""
         return ChainView(self.registry, self.model)
@@ -244,6 +250,8 @@ class World:
         if isinstance(task, ValidateTask):
             answer = self.validator.handle(task)
             self.transport.queues[names.coordinator].append(written(answer))
+            return
+        if isinstance(task, TrainingCompleteTask):
             return
         client = self.clients[int(queue.rsplit(".", 1)[1])]
         reply: UpdateReply | FailureReply | AcknowledgementReply | None = None
