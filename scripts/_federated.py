@@ -28,6 +28,24 @@ broker_option = click.option(
     help="RabbitMQ, as amqp://user:password@host:5672/, where some run on other machines.",
 )
 
+run_digest_option = click.option(
+    "--run-sha256", metavar="DIGEST", help="That RUN must have, as you were told by another way."
+)
+
+
+def digest_of(text: str | None) -> bytes | None:
+    """The SHA-256 that an option says, if it does.
+
+    Raises:
+        ModelproofError: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raise ModelproofError(f"{text} is not a SHA-256 in hexadecimal digits.") from None
+
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how updates are aggregated."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from scripts._cli import Ui, command
-from scripts._federated import broker_option, registry_of
+from scripts._federated import broker_option, digest_of, registry_of, run_digest_option
 from scripts._stores import open_places, places_option
 
 
@@ -27,6 +27,7 @@ from scripts._stores import open_places, places_option
     show_default=True,
     help="Where it is kept what was signed, so that nothing is signed that contradicts it.",
 )
+@run_digest_option
 @broker_option
 @places_option
 def cli(
@@ -35,6 +36,7 @@ def cli(
     data: Path,
     key: Path,
     signatures: Path,
+    run_sha256: str | None,
     queues: str | None,
     places: tuple[str, ...],
 ) -> None:
@@ -59,7 +61,7 @@ def cli(
 
     if not queues:
         raise ModelproofError("a validator of its own needs --broker, to be asked by.")
-    run = run_configuration.read(run_file)
+    run = run_configuration.read(run_file, digest_of(run_sha256))
     part = prepared.read_validation(data / SERVICE_PATH)
     objects = Objects(open_places(places), [read_key(key)])
     with ui.connect() as session:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command, command_group
-from scripts._federated import broker_option, registry_of
+from scripts._federated import broker_option, digest_of, registry_of, run_digest_option
 from scripts._stores import open_places, places_option
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def card(ui: Ui, configuration: Path, folder: Path, output: Path | None, alias: 
 @click.argument("configurations", type=click.Path(path_type=Path), nargs=-1, required=True)
 @_clients_folder
 @click.option("--alias", metavar="ALIAS", help="Sign with this account of Ape's keystore.")
-@click.option("--run-sha256", metavar="DIGEST", help="That RUN must have, as you were told.")
+@run_digest_option
 @broker_option
 @places_option
 def run(
@@ -90,7 +90,7 @@ def run(
 
     if not queues:
         raise ModelproofError("a worker of its own needs --broker, to be asked by.")
-    known = run_configuration.read(run_file, _digest(run_sha256))
+    known = run_configuration.read(run_file, digest_of(run_sha256))
     account = _account(ui, alias)
     clients = []
     for path in configurations:
@@ -114,14 +114,3 @@ def _account(ui: Ui, alias: str | None) -> AccountAPI | None:
         return None
     with ui.connect() as session:
         return session.account(alias, Role.NONE)
-
-
-def _digest(text: str | None) -> bytes | None:
-    from ml.errors import ModelproofError
-
-    if text is None:
-        return None
-    try:
-        return bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        raise ModelproofError(f"{text} is not a SHA-256 in hexadecimal digits.") from None

@@ -68,11 +68,11 @@ class ProcessSettings:
     kind: Literal["clients", "validator"] = "clients"
 
 
-def main(argument: str) -> int:
+def main(path: Path) -> int:
     """Work until training is over, or the parent process is gone; returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     ape_logger.set_level("ERROR")
-    settings = canonical.load(ProcessSettings, argument.encode(), "the settings of a process")
+    settings = canonical.load(ProcessSettings, path.read_bytes(), str(path))
     transport = child.to_parent()
     where = settings.where
     os.environ[FOLDER_VARIABLE] = where.outbox
@@ -130,4 +130,4 @@ def _places(settings: ProcessSettings) -> Places:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

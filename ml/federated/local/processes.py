@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
+from ml import files
 from ml.errors import ModelproofError
 from ml.federated.transport import Delivery, Transport, TransportError, broker
 from ml.federated.transport.child import Child
@@ -104,11 +106,18 @@ class Processes(AbstractContextManager["Processes"]):
                 return
             self._starts[settings] = self._starts.get(settings, 0) + 1
             self._running[settings] = Child(
-                ["-m", _MODULE, canonical.dump(settings)],
+                ["-m", _MODULE, str(self._written(settings))],
                 lambda: broker.connect(self._url),
                 output=self._output,
                 ended=lambda child: self._note_end(settings, child),
             )
+
+    def _written(self, settings: ProcessSettings) -> Path:
+        """A file with what a process does: a node's URL may hold a secret, and arguments do not."""
+        path = Path(settings.where.outbox) / "settings.json"
+        with files.replacing(path, 0o600) as temporary:
+            temporary.write_text(canonical.dump(settings))
+        return path
 
     def _note_end(self, settings: ProcessSettings, child: Child) -> None:
         code = child.returncode  # known, since this comes after its end
