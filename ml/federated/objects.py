@@ -15,7 +15,7 @@ from ml.errors import NotVerified
 from ml.storage import retention
 from ml.storage.access import addressed_to, open_sidecar
 from ml.storage.cid import Cid
-from ml.storage.encrypted import put_encrypted, read_sidecar
+from ml.storage.encrypted import put_encrypted, put_for_others, read_sidecar
 from ml.storage.encryption import decrypt
 from ml.storage.errors import UnknownObject
 from ml.storage.keys import Key, Recipient
@@ -75,6 +75,13 @@ class Objects:
             StorageError: too few stores take it.
         """
         return put_encrypted(self._store, self._sidecars, [data], recipients, Payload(name))
+
+    def put_for(self, data: bytes, name: str, recipient: Recipient) -> Sidecar:
+        """Encrypt bytes for one who is sent the sidecar, and keep them; as `put`.
+
+        The sidecar is not kept here: it is of no use to anybody else.
+        """
+        return put_for_others(self._store, [data], [recipient], Payload(name))
 
     def get(self, cid: Cid, limit_bytes: int, sidecar: Sidecar | None = None) -> bytes:
         """Get an object's plaintext, authenticated.

@@ -44,6 +44,18 @@ def put_encrypted(
     return _keep(store, sidecars, encryption, encryption.encrypt(plaintext), recipients, payload)
 
 
+def put_for_others(
+    store: Store, plaintext: Iterable[Piece], recipients: Sequence[Recipient], payload: Payload
+) -> Sidecar:
+    """Do the same, but keep the object alone: whoever is sent the sidecar keeps that.
+
+    Arguments and errors as `put_encrypted`.
+    """
+    encryption = _encryption(recipients, SEGMENT_BYTES)
+    stored = store.put(encryption.encrypt(plaintext))
+    return make_sidecar(stored, encryption.header, encryption.key, payload, recipients)
+
+
 def put_encrypted_if_shorter(
     store: Store,
     sidecars: Sidecars,

@@ -256,7 +256,7 @@ class Worker:
         begun = time.perf_counter()
         data = updates.dump(metadata, result.weights)
         signed = updates.sign(client.account, self._run.domain, client.index, metadata, data)
-        sidecar = self._objects[client.index].put(data, UPDATE_FORMAT, [self._coordinator])
+        sidecar = self._objects[client.index].put_for(data, UPDATE_FORMAT, self._coordinator)
         return UpdateReply(
             task_id=task.task_id,
             client_id=client.index,
