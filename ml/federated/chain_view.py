@@ -20,10 +20,12 @@ class ChainView:
         self.registry: Final = registry
         self.model: Final = model
         self._known: dict[tuple[int, bytes], Registered] = {}
+        self._seen: Model | None = None
 
     def now(self) -> Model:
         """The model as it stands: its state, its policy, who is active."""
-        return self.registry.model(self.model)
+        self._seen = self.registry.model(self.model)
+        return self._seen
 
     def registration(self, version: int, weights: bytes) -> Registered:
         """How a version was registered, which has to have these weights.
@@ -39,13 +41,15 @@ class ChainView:
     def forget(self) -> None:
         """Ask everything again, as after a reorganisation of the chain."""
         self._known.clear()
+        self._seen = None
 
     def _read(self, version: int, weights: bytes) -> Registered:
         told = events.read(self.registry, model=self.model, weights=weights)
         for record in events.registered(told):
             if record.version == version:
                 on_record = self.registry.version(self.model, version)
-                check_registration(self.now(), record, on_record)
+                # of the model it takes the test set, which never changes
+                check_registration(self._seen or self.now(), record, on_record)
                 return record
         raise NotVerified(
             f"the chain has no version {version} with the weights 0x{weights.hex()}: it was not"

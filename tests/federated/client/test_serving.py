@@ -214,7 +214,7 @@ def test_killed_worker_leaves_the_task_and_the_next_one_sends_the_same(
     queues.put(0, beginning.train(0))
     with monkeypatch.context() as patch:
         if at == "storing":
-            patch.setattr("ml.federated.objects.Objects.put", killed)
+            patch.setattr("ml.federated.objects.Objects.put_for", killed)
         if at == "publishing":
             patch.setattr(queues, "publish", killed)
         queues.dies_before_acknowledging = at == "acknowledging"

@@ -21,7 +21,7 @@ from ml.chain.policy import PRESETS
 from ml.chain.session import Session
 from ml.chain.types import CompletionReason
 from ml.federated.aggregation import Weights
-from ml.federated.coordinator import completion, journal
+from ml.federated.coordinator import completion, database
 from ml.federated.coordinator.context import Context
 from ml.federated.coordinator.coordinator import Coordinator
 from ml.federated.run_configuration import DiagnosisSettings, LocalTraining
@@ -99,7 +99,7 @@ class Fuse:
         def connect(*arguments: Any, **named: Any) -> sqlite3.Connection:
             return sqlite3.connect(*arguments, factory=Watched, **named)
 
-        patch.setattr(journal, "sqlite3", SimpleNamespace(connect=connect, Error=sqlite3.Error))
+        patch.setattr(database, "sqlite3", SimpleNamespace(connect=connect, Error=sqlite3.Error))
         patch.setattr(Message, "acknowledge", self.around(Message.acknowledge))
         for name in SENT:
             patch.setattr(world.registry, name, self.around(getattr(world.registry, name)))
