@@ -23,11 +23,9 @@ _SHOWN_ROUNDS = 12
 class Watcher:
     """Shows what a coordinator tells: a bar for the round that goes on, a line for each that is."""
 
-    def __init__(self, ui: Ui, run: RunConfiguration, registry: ModelRegistry) -> None:
+    def __init__(self, ui: Ui) -> None:
         """Nothing is shown yet."""
         self._ui = ui
-        self._run = run
-        self._registry = registry
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),

@@ -45,6 +45,15 @@ def _store_option(
 
 places_option = _store_option("objects")
 stores_option = _store_option(more="  Without, none is looked at.")
+replicas_option = click.option(
+    "--replicas",
+    default="all",
+    show_default=True,
+    envvar="MODELPROOF_REPLICAS",
+    show_envvar=True,
+    metavar="POLICY",
+    help="How many of the stores have to take it: all, any, or a number.",
+)
 
 
 @dataclass(frozen=True)
@@ -86,15 +95,7 @@ def stored_in(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options by which a command stores what it registers, as ``storing``."""
 
     @_store_option(more="  Without, nothing is stored, encrypted and named on chain.")
-    @click.option(
-        "--replicas",
-        default="all",
-        show_default=True,
-        envvar="MODELPROOF_REPLICAS",
-        show_envvar=True,
-        metavar="POLICY",
-        help="How many of the stores have to take it: all, any, or a number.",
-    )
+    @replicas_option
     @click.option(
         "--snapshot-every",
         type=click.IntRange(1, 1000),

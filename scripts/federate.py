@@ -10,6 +10,7 @@ import click
 from scripts._cli import Ui, command
 from scripts._federated import architecture_of, broker_option, registry_of, rule_of, rule_options
 from scripts._models import NewModel, open_or_create, policy_options
+from scripts._stores import places_option, replicas_option
 
 if TYPE_CHECKING:
     from ml.chain.registry import ModelRegistry
@@ -131,26 +132,8 @@ if TYPE_CHECKING:
     help="Processes for clients here.  [default: one a core; none with --clients]",
 )
 @broker_option
-@click.option(
-    "--store",
-    "places",
-    multiple=True,
-    default=("objects",),
-    show_default=True,
-    envvar="MODELPROOF_STORE",
-    show_envvar=True,
-    metavar="PLACE",
-    help="A folder, or ipfs:URL beside a folder; more than once for replicas.",
-)
-@click.option(
-    "--replicas",
-    default="all",
-    show_default=True,
-    envvar="MODELPROOF_REPLICAS",
-    show_envvar=True,
-    metavar="POLICY",
-    help="all, any, or a number of the stores.",
-)
+@places_option
+@replicas_option
 def cli(ui: Ui, data: Path, **options: Any) -> None:
     """Train on DATA, which `ape run prepare` divided among clients.
 
@@ -178,7 +161,7 @@ def cli(ui: Ui, data: Path, **options: Any) -> None:
             registry = session.registry()
             run = _begin(ui, session, registry, data, name, folder, options)
         machine = _machine(session, registry, run, folder, data, options)
-        with Watcher(ui, run, registry) as watcher:
+        with Watcher(ui) as watcher:
             outcome = federate(
                 folder,
                 run,

@@ -91,7 +91,7 @@ def check_contributors(
         NotVerified: the root or the named contributors are others, a client was not active, is not
             the one that was enrolled, or there are too few.
     """
-    root, _ = update_tree.with_proofs(files)
+    root = update_tree.root_of(files)
     if root != record.details.updates:
         raise NotVerified(
             f"the root over its updates is 0x{root.hex()}, and 0x{record.details.updates.hex()}"

@@ -12,13 +12,11 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from ml.artifact import strict_json
-from ml.artifact.strict_json import StrictJsonError
 from ml.chain.records import Signature
 from ml.training import canonical
-from ml.training.canonical import Digest, MalformedJson
+from ml.training.canonical import Digest
 
-from .tasks import MAX_TASK_BYTES
+from .tasks import load_message
 
 Uint32: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
 """A number as the chain has them."""
@@ -107,17 +105,4 @@ def load(data: bytes) -> Reply:
     Raises:
         MalformedJson: the bytes are anything else.
     """
-    if len(data) > MAX_TASK_BYTES:
-        raise MalformedJson(
-            f"the reply cannot be used: it has {len(data)} bytes, more than {MAX_TASK_BYTES}"
-        )
-    try:
-        document = strict_json.loads(data, fractions=True)
-    except StrictJsonError as error:
-        raise MalformedJson(f"the reply cannot be used: {error}") from None
-    named = document.get("reply_type") if isinstance(document, dict) else None
-    if not isinstance(named, str) or named not in _TYPES:
-        raise MalformedJson(
-            f"the reply cannot be used: its reply_type is none of {', '.join(_TYPES)}"
-        )
-    return canonical.load(_TYPES[named], data, f"the {named} reply")
+    return load_message(data, _TYPES, "reply")

@@ -26,9 +26,11 @@ from ml import files
 from ml.errors import ModelproofError
 from ml.storage.key_files import read_key, write_key_pair
 from ml.storage.keys import PrivateKey
+from ml.training import canonical
 
 from . import run_configuration
 from .run_configuration import RunConfiguration
+from .tasks import FinalModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,15 @@ class RunFolder:
             files.write_text(self.run_path, run.to_json())
         except OSError as error:
             raise ModelproofError(f"{self.run_path} cannot be written: {error.strerror}.") from None
+
+    def report(self, info: FinalModelInfo) -> None:
+        """Write the final report down; as `write`."""
+        try:
+            files.write_text(self.report_path, canonical.dump(info))
+        except OSError as error:
+            raise ModelproofError(
+                f"{self.report_path} cannot be written: {error.strerror}."
+            ) from None
 
     def coordinator_key(self) -> PrivateKey:
         """The key that updates are encrypted for; made where there is none."""

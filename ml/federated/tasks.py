@@ -9,8 +9,9 @@ chain instead of the one that is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from ml.artifact import strict_json
 from ml.artifact.strict_json import StrictJsonError
@@ -20,6 +21,7 @@ from ml.training.canonical import Digest, MalformedJson
 MAX_TASK_BYTES: Final = 1 << 20
 """Above what an aggregation of a thousand updates takes; more is refused unread."""
 
+_Message = TypeVar("_Message")
 Priority = Literal["normal", "high", "urgent"]
 
 
@@ -336,20 +338,34 @@ def load(data: bytes) -> Task:
     Raises:
         MalformedJson: the bytes are anything else.
     """
+    return load_message(data, TASK_TYPES, "task")
+
+
+def load_message(data: bytes, types: Mapping[str, type[_Message]], what: str) -> _Message:
+    """Read a message of one of several types, which it names itself.
+
+    Args:
+        data: canonical JSON
+        types: by what its member ``<what>_type`` says
+        what: it is: ``task`` or ``reply``
+
+    Raises:
+        MalformedJson: the bytes are anything else.
+    """
     if len(data) > MAX_TASK_BYTES:
         raise MalformedJson(
-            f"the task cannot be used: it has {len(data)} bytes, more than {MAX_TASK_BYTES}"
+            f"the {what} cannot be used: it has {len(data)} bytes, more than {MAX_TASK_BYTES}"
         )
     try:
         document = strict_json.loads(data, fractions=True)
     except StrictJsonError as error:
-        raise MalformedJson(f"the task cannot be used: {error}") from None
-    named = document.get("task_type") if isinstance(document, dict) else None
-    if not isinstance(named, str) or named not in TASK_TYPES:
+        raise MalformedJson(f"the {what} cannot be used: {error}") from None
+    named = document.get(f"{what}_type") if isinstance(document, dict) else None
+    if not isinstance(named, str) or named not in types:
         raise MalformedJson(
-            f"the task cannot be used: its task_type is none of {', '.join(TASK_TYPES)}"
+            f"the {what} cannot be used: its {what}_type is none of {', '.join(types)}"
         )
-    return canonical.load(TASK_TYPES[named], data, f"the {named} task")
+    return canonical.load(types[named], data, f"the {named} {what}")
 
 
 def _check_counts(value: object, *names: str) -> None:

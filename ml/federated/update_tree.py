@@ -23,6 +23,11 @@ def leaf_of(file: UpdateFile) -> bytes:
     return update_leaf(file.client, update_hash(file.model, file.update), file.signature)
 
 
+def root_of(files: Sequence[UpdateFile]) -> bytes:
+    """The root over a round's updates, 32 bytes; arguments and errors as `with_proofs`."""
+    return _tree(files).root
+
+
 def with_proofs(files: Sequence[UpdateFile]) -> tuple[bytes, tuple[UpdateFile, ...]]:
     """Build the tree over a round's updates.
 
@@ -36,17 +41,17 @@ def with_proofs(files: Sequence[UpdateFile]) -> tuple[bytes, tuple[UpdateFile, .
     Raises:
         ModelproofError: a client has two.
     """
-    clients = [file.client for file in files]
-    for client in clients:
-        if clients.count(client) > 1:
-            raise ModelproofError(f"client {client} has two updates in one round")
-    leaves = [leaf_of(file) for file in files]
-    tree = MerkleTree(leaves)
-    proved = (
-        replace(file, proof=tuple(tree.proof(leaf)))
-        for file, leaf in zip(files, leaves, strict=True)
-    )
-    return tree.root, tuple(proved)
+    tree = _tree(files)
+    return tree.root, tuple(replace(one, proof=tuple(tree.proof(leaf_of(one)))) for one in files)
+
+
+def _tree(files: Sequence[UpdateFile]) -> MerkleTree:
+    seen: set[str] = set()
+    for file in files:
+        if file.client in seen:
+            raise ModelproofError(f"client {file.client} has two updates in one round")
+        seen.add(file.client)
+    return MerkleTree([leaf_of(file) for file in files])
 
 
 def contributors(files: Sequence[UpdateFile]) -> int:

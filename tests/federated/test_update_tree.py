@@ -29,6 +29,7 @@ FILES = [sent(index)[0] for index in KEYS]
 def test_every_update_is_proved_under_a_root_that_no_order_changes() -> None:
     root, proved = update_tree.with_proofs(FILES)
     assert update_tree.with_proofs(FILES[::-1])[0] == root
+    assert update_tree.root_of(FILES) == root
     assert [replace(file, proof=()) for file in proved] == FILES
     for file in proved:
         update_tree.check_included(file, root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -12,7 +12,7 @@ import torch
 
 from ml.federated import replies, tasks
 from ml.federated.tasks import Task, TrainingCompleteTask
-from ml.federated.transport import Delivery, QueueNames, Transport, TransportError, TransportGone
+from ml.federated.transport import Delivery, QueueNames, Transport, patience
 from ml.training.canonical import MalformedJson
 
 from .worker import FAILURES, Worker, is_passing
@@ -51,7 +51,7 @@ def serve(
     queues = {names.client(index): index for index in worker.clients}
     is_complete = False
     while not is_over():
-        delivery = _received(transport, list(queues), again_s)
+        delivery = patience.receive(transport, list(queues), LOOK_AGAIN_S, again_s)
         if delivery is None:
             if is_complete:
                 return
@@ -87,18 +87,6 @@ def _tried(task: Task, do: Callable[[], bool]) -> bool | None:
         if not is_passing(error):
             raise
         _log.warning("%s is tried again: %s", task.task_id, error)
-        return None
-
-
-def _received(transport: Transport, queues: Sequence[str], again_s: float) -> Delivery | None:
-    """The next message; None if none came, or the broker cannot be reached for now."""
-    try:
-        return transport.receive(queues, LOOK_AGAIN_S)
-    except TransportGone:
-        raise
-    except TransportError as error:
-        _log.warning("%s", error)
-        time.sleep(again_s)
         return None
 
 

@@ -55,7 +55,7 @@ def make_version(
     with context.clocked("aggregate"):
         made = aggregate(run.rule, base.tensors, [one.update for one in ordered], base.state)
         file = version_files.dump(made.weights, made.state, run.rule)
-        root, _ = update_tree.with_proofs([one.file for one in ordered])
+        root = update_tree.root_of([one.file for one in ordered])
     common = _common(context, "STORAGE_WRITE", key, base.version, version)
     context.post.note(StorageWriteTask(**common, payload=StorageWritePayload(file.weights)))
     with context.clocked("store"):

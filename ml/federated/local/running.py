@@ -120,6 +120,7 @@ def federate(
         if model.state.completed:
             holdout = data / SERVICE_PATH
             final = completion.finish(context, model, lambda: prepared.read_holdout(holdout))
+            folder.report(final)
         return Outcome(
             model, journal.reports(), final, len(journal.refusals()), journal.bytes_stored()
         )

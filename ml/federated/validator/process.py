@@ -14,11 +14,11 @@ from ml.chain.session import ConnectionFailed
 from ml.federated import replies, tasks
 from ml.federated.tasks import DecisionTask, TrainingCompleteTask, ValidateTask
 from ml.federated.transport import (
-    Delivery,
     QueueNames,
     Transport,
     TransportError,
     TransportGone,
+    patience,
 )
 from ml.training.canonical import MalformedJson
 
@@ -57,7 +57,7 @@ def serve(
     """
     queue = names.validator(validator.address)
     while not is_over():
-        delivery = _received(transport, queue)
+        delivery = patience.receive(transport, [queue], _LOOK_AGAIN_S, _LOOK_AGAIN_S)
         if delivery is None:
             continue
         task = _read(delivery.body)
@@ -81,18 +81,6 @@ def serve(
                     delivery.requeue()
                     return
         delivery.acknowledge()
-
-
-def _received(transport: Transport, queue: str) -> Delivery | None:
-    """The next message; None if none came, or the broker cannot be reached for now."""
-    try:
-        return transport.receive([queue], _LOOK_AGAIN_S)
-    except TransportGone:
-        raise
-    except TransportError as error:
-        _log.warning("%s", error)
-        time.sleep(_LOOK_AGAIN_S)
-        return None
 
 
 def _read(data: bytes) -> ValidateTask | TrainingCompleteTask | None:

@@ -298,7 +298,6 @@ def test_training_ends_by_its_policy(
 
 def test_round_waits_for_no_validator_that_cannot_measure(make_world: Make) -> None:
     world = make_world()
-    world.places.folders[0]
     coordinator = world.coordinator()
     world.validator._objects = type(world.validator._objects)(world.places, [])
     with pytest.raises(NobodyValidates, match="v1 waits, and 0 of the 1 validators"):
