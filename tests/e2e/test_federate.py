@@ -262,6 +262,8 @@ def test_killed_training_goes_on_and_is_steered_from_another_process(
     assert (after[0]["base"], after[0]["clients"]) == (1, [0, 1, 2])
     assert told["final"]["metadata"]["completion_reason"] == "Completed by an operator"
     assert told["final"]["final_accuracy"] > 0
+    report = json.loads((place.folder / "report.json").read_text())
+    assert report["final_accuracy"] == told["final"]["final_accuracy"]
 
     run("store", "gc", "--older-than", "0", "--delete")  # of rounds that were given up
     key = {"ENCRYPTION_KEY_FILE": str(place.folder / "coordinator.key")}
