@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -19,11 +19,11 @@ from eth_abi.exceptions import EncodingError
 
 from ml.chain import logs, values
 from ml.chain.logs import BLOCKS_PER_CALL, Event, Topics
-from ml.chain.outbox.chain import Reverts, try_call
+from ml.chain.outbox.chain import Reverts, quantity, returned, try_call
 from ml.chain.outbox.entry import Call, Entry, State
 from ml.chain.outbox.opening import outbox_of
 from ml.chain.outbox.queue import Order
-from ml.chain.outbox.rpc import Rpc, RpcError
+from ml.chain.outbox.rpc import Question, Rpc, RpcError
 from ml.chain.records import Receipt
 from ml.chain.refusals import ContractRefused, refusal, reverted_with
 from ml.errors import ModelproofError, NotVerified
@@ -33,6 +33,18 @@ if TYPE_CHECKING:
 
 Sentences: TypeAlias = Mapping[str, Callable[[Mapping[str, Any]], str]]
 """By the name of a custom error: a sentence, from the values that the error carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a node tells of a contract in one answer."""
+
+    block: int
+    """The latest."""
+    views: tuple[Any, ...]
+    """What was returned, fields by their names; None where the contract refused."""
+    events: list[Event] | None
+    """Oldest first; None where the node would not search so many blocks."""
 
 
 class DeployedContract:
@@ -155,13 +167,60 @@ class DeployedContract:
 
         Ape would make a class for every struct that is read, which takes ten times as long.
         """
+        return self._viewed(function, self._trial(function, arguments, {}))
+
+    def _viewed(self, function: str, raw: bytes) -> Any:
+        """What a view returned, as `_view`."""
         abi = getattr(self.contract, function).abis[0]
         (output,) = abi.outputs
-        raw = self._trial(function, arguments, {})
         (value,) = values.decode([output.canonical_type], raw)
         if output.canonical_type.endswith("[]"):
             return [values.named(output.components, each) for each in value]
         return values.named(output.components, value)
+
+    def glance(
+        self, views: Sequence[tuple[str, tuple[Any, ...]]], topics: Topics = (), since: int = 0
+    ) -> Glance:
+        """Call several views and search recent events, in one request: of about one moment.
+
+        Args:
+            views: of which each returns one struct, by name, with what they take
+            topics: which events to look for; empty for none
+            since: the block from which on to look for them
+
+        Raises:
+            NotVerified: the node's answer holds something else than what was asked for.
+        """
+        # what is asked later cannot be older: who finds an event finds what it is about
+        asked: list[Question] = [("eth_blockNumber", [])]
+        if topics:
+            asked.append(("eth_getLogs", [self._query(topics, since, "latest")]))
+        for function, arguments in views:
+            data = "0x" + self._encoded(function, arguments).hex()
+            asked.append(("eth_call", [{"to": self.address, "data": data}, "latest"]))
+        answers = self._rpc.ask_all(asked)
+        block, told = quantity(answers[0]), answers[1] if topics else []
+        known, calls = self.contract.contract_type.events, answers[len(asked) - len(views) :]
+        return Glance(
+            block,
+            tuple(self._seen(name, each) for (name, _), each in zip(views, calls, strict=True)),
+            None if isinstance(told, RpcError) else logs.decode(told, self.address, topics, known),
+        )
+
+    def _seen(self, function: str, answer: Any) -> Any:
+        try:
+            with self._refusing():
+                return self._viewed(function, returned(answer))
+        except ContractRefused:
+            return None
+
+    def _query(self, topics: Topics, first: int, last: int | str) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "fromBlock": hex(first),
+            "toBlock": last if isinstance(last, str) else hex(last),
+            "topics": topics,
+        }
 
     def _try(self, function: str, arguments: tuple[Any, ...], options: dict[str, str]) -> Any:
         return self._decoded(function, self._trial(function, arguments, options))
@@ -207,13 +266,7 @@ class DeployedContract:
         head = provider.get_block("latest").number or 0
 
         def ask(first: int, last: int) -> list[Event]:
-            query = {
-                "address": self.address,
-                "fromBlock": hex(first),
-                "toBlock": hex(last),
-                "topics": topics,
-            }
-            answer = provider.make_request("eth_getLogs", [query])
+            answer = provider.make_request("eth_getLogs", [self._query(topics, first, last)])
             return logs.decode(answer, self.address, topics, known)
 
         for portion in logs.portions(ask, self.deployed_at, head, BLOCKS_PER_CALL):

@@ -74,6 +74,17 @@ def read(
     Raises:
         NotVerified: the node's answer holds something else than what was asked for.
     """
+    return list(registry.search(topics_of(registry, model, version, weights, name)))
+
+
+def topics_of(
+    registry: ModelRegistry,
+    model: bytes | None = None,
+    version: int | None = None,
+    weights: bytes | None = None,
+    name: str | None = None,
+) -> list[str | None]:
+    """The filter for what `read` reads; the same arguments."""
     if weights is not None:
         name = "VersionRegistered"
     topics: list[str | None] = [None]
@@ -86,7 +97,7 @@ def read(
         topics.append(f"0x{version:064x}" if version is not None else None)
     if weights is not None:
         topics.append("0x" + weights.hex())
-    return list(registry.search(topics))
+    return topics
 
 
 def registered(events: Iterable[Event]) -> list[Registered]:

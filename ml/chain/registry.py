@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ml.chain.commitment import details_fields, role_id
 from ml.chain.contract import DeployedContract
+from ml.chain.logs import Event, Topics
 from ml.chain.records import (
     NO_DIGEST,
     Details,
@@ -45,6 +46,19 @@ if TYPE_CHECKING:
 NO_ACCOUNT = "0x0000000000000000000000000000000000000000"
 PAGE = 256
 """Versions that one call asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a node tells of a model in one answer."""
+
+    block: int
+    """The latest."""
+    model: Model
+    version: Version | None
+    """None where it was not asked for, or there is none of its number."""
+    events: list[Event] | None
+    """Oldest first; None where the node would not search so many blocks."""
 
 
 class ModelRegistry(DeployedContract):
@@ -263,30 +277,31 @@ class ModelRegistry(DeployedContract):
 
     def model(self, model: bytes) -> Model:
         """All about a model but its versions."""
-        view = self._view("getModel", model)
-        begins = Origin(bytes(view.origin.modelId), view.origin.version)
-        return Model(
-            id=model,
-            state=ModelState(
-                current=view.current,
-                best=view.best,
-                best_accuracy=view.bestAccuracy,
-                latest=view.latest,
-                iteration=view.iteration,
-                epoch=view.epoch,
-                below_best=view.belowBest,
-                since_progress=view.sinceProgress,
-                rollbacks=view.rollbacks,
-                waiting=view.waiting,
-                completed=CompletionReason(view.completed),
-                kind=ModelKind(view.kind),
-            ),
-            test_set=bytes(view.testSet),
-            head=bytes(view.head),
-            active_clients=view.activeClients,
-            policy=policy_from(vars(view.policy).values()),
-            origin=begins if any(begins.model) else None,
-            origin_status=Status(view.originStatus),
+        return _model(model, self._view("getModel", model))
+
+    def look(
+        self, model: bytes, number: int | None = None, topics: Topics = (), since: int = 0
+    ) -> Look:
+        """A model, one of its versions, and recent events, in one request.
+
+        Args:
+            model: the model's id
+            number: the version's, None for none
+            topics: which events to look for, empty for none
+            since: the block from which on to look for them
+
+        Raises:
+            ContractRefused: there is no such model.
+            NotVerified: the node's answer holds something else than what was asked for.
+        """
+        views: list[tuple[str, tuple[Any, ...]]] = [("getModel", (model,))]
+        if number is not None:
+            views.append(("getVersion", (model, number)))
+        found = self.glance(views, topics, since)
+        about, version = (*found.views, None)[:2]
+        known = self.model(model) if about is None else _model(model, about)  # which says why
+        return Look(
+            found.block, known, None if version is None else _version(version), found.events
         )
 
     def version(self, model: bytes, number: int) -> Version:
@@ -378,6 +393,33 @@ def _update_arguments(
 ) -> tuple[Any, ...]:
     opened = astuple(content)
     return model, version, opened, index, astuple(update), astuple(signature), list(proof)
+
+
+def _model(model: bytes, view: Any) -> Model:
+    begins = Origin(bytes(view.origin.modelId), view.origin.version)
+    return Model(
+        id=model,
+        state=ModelState(
+            current=view.current,
+            best=view.best,
+            best_accuracy=view.bestAccuracy,
+            latest=view.latest,
+            iteration=view.iteration,
+            epoch=view.epoch,
+            below_best=view.belowBest,
+            since_progress=view.sinceProgress,
+            rollbacks=view.rollbacks,
+            waiting=view.waiting,
+            completed=CompletionReason(view.completed),
+            kind=ModelKind(view.kind),
+        ),
+        test_set=bytes(view.testSet),
+        head=bytes(view.head),
+        active_clients=view.activeClients,
+        policy=policy_from(vars(view.policy).values()),
+        origin=begins if any(begins.model) else None,
+        origin_status=Status(view.originStatus),
+    )
 
 
 def _version(view: Any) -> Version:

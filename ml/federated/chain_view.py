@@ -1,15 +1,20 @@
-"""What a training asks the chain each round: a few calls, however long the history is."""
+"""What a training asks the chain each round: a few requests, however long the history is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from ml.chain import events
 from ml.chain.events import Registered
-from ml.chain.records import Model
-from ml.chain.registry import ModelRegistry
+from ml.chain.logs import Event
+from ml.chain.records import Model, Version
+from ml.chain.registry import Look, ModelRegistry
 from ml.chain.verification import check_registration
 from ml.errors import NotVerified
+
+_RECENT: Final = 5_000
+"""Blocks that are searched along with other questions: half of what public nodes let one search."""
 
 
 class ChainView:
@@ -21,11 +26,30 @@ class ChainView:
         self.model: Final = model
         self._known: dict[tuple[int, bytes], Registered] = {}
         self._seen: Model | None = None
+        self._block: int | None = None
 
-    def now(self) -> Model:
-        """The model as it stands: its state, its policy, who is active."""
-        self._seen = self.registry.model(self.model)
-        return self._seen
+    def now(self, about: tuple[int, bytes] | None = None) -> Model:
+        """The model as it stands: its state, its policy, who is active.
+
+        Args:
+            about: a version and its weights, about which `registration` will be asked next: what
+                that needs is asked in the same request
+        """
+        if about is None or self._block is None or not about[0] or about in self._known:
+            return self._remember(self.registry.look(self.model))
+        version, weights = about
+        topics = events.topics_of(self.registry, self.model, weights=weights)
+        since = max(self.registry.deployed_at, self._block - _RECENT)
+        found = self.registry.look(self.model, version, topics, since)
+        for record in _of(found.events or (), version):
+            check_registration(found.model, record, found.version)
+            self._known[about] = record
+        return self._remember(found)
+
+    def outcome(self, version: int) -> tuple[Model, Version | None]:
+        """The model as it stands, and a version's record."""
+        found = self.registry.look(self.model, version)
+        return self._remember(found), found.version
 
     def registration(self, version: int, weights: bytes) -> Registered:
         """How a version was registered, which has to have these weights.
@@ -45,13 +69,20 @@ class ChainView:
 
     def _read(self, version: int, weights: bytes) -> Registered:
         told = events.read(self.registry, model=self.model, weights=weights)
-        for record in events.registered(told):
-            if record.version == version:
-                on_record = self.registry.version(self.model, version)
-                # of the model it takes the test set, which never changes
-                check_registration(self._seen or self.now(), record, on_record)
-                return record
+        for record in _of(told, version):
+            on_record = self.registry.version(self.model, version)
+            # of the model it takes the test set, which never changes
+            check_registration(self._seen or self.now(), record, on_record)
+            return record
         raise NotVerified(
             f"the chain has no version {version} with the weights 0x{weights.hex()}: it was not"
             " registered, or a reorganisation removed it."
         )
+
+    def _remember(self, found: Look) -> Model:
+        self._seen, self._block = found.model, found.block
+        return found.model
+
+
+def _of(told: Iterable[Event], version: int) -> list[Registered]:
+    return [record for record in events.registered(told) if record.version == version]

@@ -86,22 +86,22 @@ class Chain:
                 f"the node began with block {_text(first['hash'])[:10]}…, and the chain that was"
                 f" connected to with {self.genesis[:10]}…: nothing is sent; connect again."
             )
-        count = _number(mined)
+        count = quantity(mined)
         return Standing(
             mined=count,
             # nodes without a pool of their own have no answer to that
-            pending=count if isinstance(pending, RpcError) else max(count, _number(pending)),
-            balance=_number(balance),
+            pending=count if isinstance(pending, RpcError) else max(count, quantity(pending)),
+            balance=quantity(balance),
             market=_market(latest.get("baseFeePerGas"), tip, price),
-            gas_limit=_number(latest["gasLimit"]),
+            gas_limit=quantity(latest["gasLimit"]),
         )
 
     def count(self, sender: str, depth: int = 0) -> int:
         """A sender's transactions in blocks that have so many others on top of them."""
         block = "latest"
         if depth:
-            block = hex(max(0, _number(self._rpc.ask("eth_blockNumber")) - depth))
-        return _number(self._rpc.ask("eth_getTransactionCount", sender, block))
+            block = hex(max(0, quantity(self._rpc.ask("eth_blockNumber")) - depth))
+        return quantity(self._rpc.ask("eth_getTransactionCount", sender, block))
 
     def estimate(self, calls: Sequence[Call], gas_limit: int) -> list[int | Reverts]:
         """The gas to give to each call, or why it would revert.
@@ -133,7 +133,7 @@ class Chain:
         if isinstance(estimate, RpcError):
             return gas_limit  # nothing of this will be sent
         times, by = _MARGIN
-        return min(_number(estimate) * times // by + _MORE_GAS, gas_limit)
+        return min(quantity(estimate) * times // by + _MORE_GAS, gas_limit)
 
     def trial(self, call: Call, block: int | None = None) -> bytes:
         """What a call would return, on the latest block or on an earlier one.
@@ -191,7 +191,7 @@ class Chain:
         for entry, one in told:
             if one.transaction in blocks.get((one.block, one.block_hash), ()):
                 found[entry].append(one)
-        return _number(head), dict(found)
+        return quantity(head), dict(found)
 
     def still_holds(self, found: Iterable[Inclusion]) -> tuple[int, bool]:
         """The number of the latest block, and whether the chain has all blocks of transactions."""
@@ -207,7 +207,7 @@ class Chain:
             isinstance(block, Mapping) and _text(block["hash"]) == block_hash
             for (_, block_hash), block in zip(expected, blocks, strict=True)
         )
-        return _number(head), are_there
+        return quantity(head), are_there
 
     def knows(self, entries: Sequence[Entry]) -> list[bool]:
         """Whether the node has some attempt at each of these, waiting or in a block."""
@@ -231,7 +231,7 @@ class Chain:
             subject: the first indexed value of the events that matter, as a topic; None for all
             but: transactions that do not matter
         """
-        head = _number(self._rpc.ask("eth_blockNumber"))
+        head = quantity(self._rpc.ask("eth_blockNumber"))
         topics = [None, subject] if subject else []
         for logs in portions(partial(self._logs, address, topics), found.block, head):
             hashes = [_text(log["transactionHash"]) for log in logs]
@@ -292,6 +292,16 @@ def try_call(rpc: Rpc, call: Mapping[str, str], block: int | None = None) -> byt
     """
     at = "latest" if block is None else hex(block)
     (answer,) = rpc.ask_all([("eth_call", [call, at])])
+    return returned(answer)
+
+
+def returned(answer: Any) -> bytes:
+    """What a call returned, by the node's answer.
+
+    Raises:
+        Reverts: it would revert.
+        NoAnswer: the node did not answer this.
+    """
     if isinstance(answer, RpcError):
         raise _reverts(answer)
     return _bytes(answer)
@@ -320,21 +330,21 @@ def _after(hashed: str, hashes: Sequence[str]) -> int:
 
 def _market(base_fee: Any, tip: Any, price: Any) -> Market:
     if base_fee is None:
-        return Market(None, _number(price))
+        return Market(None, quantity(price))
     suggested = DEFAULT_TIP
     with suppress(NoAnswer):
-        suggested = _number(tip)
-    return Market(_number(base_fee), suggested)
+        suggested = quantity(tip)
+    return Market(quantity(base_fee), suggested)
 
 
 def _inclusion(receipt: Mapping[str, Any], asked: str) -> Inclusion:
     try:
         found = Inclusion(
             transaction=_text(receipt["transactionHash"]),
-            block=_number(receipt["blockNumber"]),
+            block=quantity(receipt["blockNumber"]),
             block_hash=_text(receipt["blockHash"]),
-            gas_used=_number(receipt["gasUsed"]),
-            succeeded=_number(receipt["status"]) == 1,
+            gas_used=quantity(receipt["gasUsed"]),
+            succeeded=quantity(receipt["status"]) == 1,
         )
     except LookupError as error:
         raise NoAnswer(f"the node's receipt of {asked} lacks {error}.") from error
@@ -349,7 +359,7 @@ def _block(answer: Any) -> Mapping[str, Any]:
     return answer
 
 
-def _number(answer: Any) -> int:
+def quantity(answer: Any) -> int:
     """A quantity, as JSON-RPC writes it or as Python has it."""
     if isinstance(answer, int):
         return answer

@@ -191,21 +191,18 @@ class Worker:
         payload = task.payload
         if payload.client_id != client.index:
             raise ModelproofError(f"the task is for client {payload.client_id}")
-        if not self._is_due(task, lambda state: _stand_of_round(task, state)):
+        base = task.parent_version_id, payload.base_weights
+        if not self._is_due(task, lambda state: _stand_of_round(task, state), base):
             return None
         self._begin_epoch(task.epoch)
         asked = (task.task_id, payload.base_weights)
         if client.index in self._sent and self._sent[client.index][0] == asked:
             return self._sent[client.index][1]
-        base = self._versions.get(
-            self._objects[client.index],
-            task.parent_version_id,
-            payload.base_weights,
-            payload.weights_cid,
-            payload.weights_sidecar,
+        tensors = self._versions.get(
+            self._objects[client.index], *base, payload.weights_cid, payload.weights_sidecar
         )
         begun = time.perf_counter()
-        result = self._trained(client, task, base)
+        result = self._trained(client, task, tensors)
         trained = time.perf_counter()
         metadata = UpdateMetadata(
             model=self._run.model,
@@ -270,18 +267,14 @@ class Worker:
 
     def _go_back(self, client: ClientIdentity, task: RollbackTask) -> Reply | None:
         payload = task.payload
-        target = payload.target_version_id
-        if not self._is_due(task, lambda state: _stand_of_rollback(task, state)):
+        target = payload.target_version_id, payload.target_weights
+        if not self._is_due(task, lambda state: _stand_of_rollback(task, state), target):
             return None
         self._begin_epoch(task.epoch)
         self._versions.get(
-            self._objects[client.index],
-            target,
-            payload.target_weights,
-            payload.weights_cid,
-            payload.weights_sidecar,
+            self._objects[client.index], *target, payload.weights_cid, payload.weights_sidecar
         )
-        said = Acknowledgement(self._run.model, task.epoch, target, payload.target_weights)
+        said = Acknowledgement(self._run.model, task.epoch, *target)
         signature = acknowledgements.sign(client.account, self._run.domain, said)
         return AcknowledgementReply(
             task_id=task.task_id,
@@ -296,8 +289,18 @@ class Worker:
 
     # What is due
 
-    def _is_due(self, task: Task, stand_of: Callable[[ModelState], Stand]) -> bool:
+    def _is_due(
+        self,
+        task: Task,
+        stand_of: Callable[[ModelState], Stand],
+        about: tuple[int, bytes] | None = None,
+    ) -> bool:
         """Whether a task is due; one that is ahead of the chain, as the node tells it, waits.
+
+        Args:
+            task: that came
+            stand_of: how it stands, by where the model does
+            about: a version, and its weights, whose registration is looked at next
 
         Raises:
             StillAhead: it is so after some waiting.
@@ -306,7 +309,7 @@ class Worker:
         if last and time.monotonic() - at < _FRESH_S and stand_of(last) == "due":
             return True
         for wait in (*self._waits_s, None):
-            state = self._chain.now().state
+            state = self._chain.now(about).state
             self._looked = state, time.monotonic()
             stand = stand_of(state)
             if stand != "ahead":

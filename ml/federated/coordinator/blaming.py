@@ -32,10 +32,10 @@ def look_into_failure(context: Context, model: Model) -> bool:
         whether somebody was excluded, who is active in ``model`` still
     """
     version = model.state.latest
-    if not version or context.chain.registry.version(model.id, version).status is not Status.FAILED:
-        return False
-    known = context.journal.round_of(version)
+    known = context.journal.round_of(version) if version else None
     if known is None or known[0].epoch != model.state.epoch - 1:
+        return False
+    if context.chain.registry.version(model.id, version).status is not Status.FAILED:
         return False
     done = context.journal.diagnoses(version)
     excluded = False
@@ -136,16 +136,22 @@ def _exclude(context: Context, version: int, found: Diagnosis) -> bool:
             context.chain.registry.exclude_client(
                 context.run.model, culprit.client, reason, sender=context.operator
             )
-        else:
-            context.journal.exclude(culprit.client, reason)
+        elif not _exclude_here(context, culprit.client, reason):
+            continue  # by somebody else meanwhile, or others were
         context.tell(ClientExcluded(culprit.client, reason))
         excluded = True
     return excluded
 
 
+def _exclude_here(context: Context, client: int, reason: str) -> bool:
+    """Exclude a client in the journal; False if it is, or enough clients would not stay active."""
+    most = len(context.run.clients) - context.run.diagnosis.min_clients
+    return context.journal.exclude(client, reason, str(context.operator.address), most)
+
+
 def _was_excluded(context: Context, client: int, reason: str) -> bool:
-    """Whether a client was excluded on chain for this very reason before."""
-    return any(
+    """Whether a client was excluded for this very reason before, on chain or in the journal."""
+    return context.journal.was_excluded(client, reason) or any(
         (event.name, event.arguments.get("index"), event.arguments.get("reason"))
         == ("ClientExcluded", client, reason)
         for event in events.read(context.chain.registry, model=context.run.model)

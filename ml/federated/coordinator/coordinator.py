@@ -35,6 +35,7 @@ class Coordinator:
             ModelproofError: the model is not one that a training can be run on.
         """
         self._context: Final = context
+        self._registered: tuple[int, bytes] | None = None
         model = context.chain.now()
         if model.kind is not ModelKind.STRICT or model.origin is not None:
             raise ModelproofError(
@@ -59,21 +60,21 @@ class Coordinator:
             ContractRefused: an account lacks a role.
             ModelproofError: a store, the broker or a node cannot be used.
         """
-        judged = 0
+        judged, model = 0, self._look()
         while True:
-            model = self._context.chain.now()
             self._catch_up(model)
             if model.state.completed:
                 look_into_failure(self._context, model)
-                return self._context.chain.now()
+                return self._look()
             if model.state.pending:
-                judged += self._judge(model)
+                judged += 1
+                model = self._judge(model)
                 continue
-            if look_into_failure(self._context, model) or not come_back(self._context, model):
-                continue
-            if rounds is not None and judged >= rounds:
-                return self._context.chain.now()
-            self._round(model)
+            if not look_into_failure(self._context, model) and come_back(self._context, model):
+                if rounds is not None and judged >= rounds:
+                    return self._look()
+                self._round(model)
+            model = self._look()
 
     def _round(self, model: Model) -> None:
         """Gather, aggregate, store and register the round that is due."""
@@ -95,6 +96,7 @@ class Coordinator:
         except ContractRefused as error:
             self._after_refusal(gathering, error)
             return
+        self._registered = made.version, made.weights
         context.tell(VersionRegistered(made.version, made.weights, receipt.gas_used))
 
     def _give_up(self, key: RoundKey) -> None:
@@ -108,7 +110,7 @@ class Coordinator:
             ContractRefused: nothing has changed that would explain the refusal.
         """
         context, key = self._context, gathering.key
-        model, made = context.chain.now(), context.journal.made(key)
+        model, made = self._look(), context.journal.made(key)
         if model.state.pending and made and self._is_ours(made):
             return  # it was registered before
         if not gathering.is_due(model):
@@ -120,15 +122,20 @@ class Coordinator:
             raise error
         context.journal.unmake(key, gone)
 
-    def _judge(self, model: Model) -> int:
-        """Have the version judged that waits; returns 1, the number of versions."""
+    def _look(self) -> Model:
+        """The model as it stands now; nothing is believed that the chain said before."""
+        self._context.chain.forget()
+        return self._context.chain.now(self._registered)
+
+    def _judge(self, model: Model) -> Model:
+        """Have the version judged that waits; returns the model afterwards."""
         context, version = self._context, model.state.pending
         key, made = self._own(version)
         base = context.journal.begun(key).base
         with context.clocked("validate"):
             judged = have_judged(context, model, key, base, made)
         self._report(key, made, judged)
-        return 1
+        return judged.model
 
     def _report(self, key: RoundKey, made: MadeVersion, judged: Judged) -> None:
         context = self._context
@@ -170,7 +177,6 @@ class Coordinator:
 
     def _is_ours(self, made: MadeVersion) -> bool:
         """Whether a version is on record as it was made here, and not another of its number."""
-        self._context.chain.forget()
         try:
             self._context.chain.registration(made.version, made.weights)
         except (NotVerified, ContractRefused):

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml.chain import events, quorum
 from ml.chain.policy import explain, judge
 from ml.chain.publishing import Pending
-from ml.chain.records import Evaluation, Model
+from ml.chain.records import Evaluation, Model, Version
 from ml.chain.refusals import ContractRefused
 from ml.chain.signed_files import EvaluationFile, parse_evaluation
 from ml.chain.types import Status, Verdict, format_ppm
@@ -59,7 +59,8 @@ def have_judged(
     """
     _ask(context, key, base, made)
     waiting = _Waiting(context, before, made)
-    while (model := context.chain.now()).state.pending == made.version:
+    model, record = before, None
+    while model.state.pending == made.version:
         waiting.check_able()
         received = context.post.next(LOOK_AGAIN_S)
         if received:
@@ -67,7 +68,8 @@ def have_judged(
                 waiting.deal_with(received)
             finally:
                 received.delivery.acknowledge()
-    return _outcome(context, before, model, made)
+        model, record = context.chain.outcome(made.version)
+    return _outcome(context, before, model, made, record)
 
 
 class _Waiting:
@@ -188,8 +190,11 @@ def _task_id(context: Context, version: int, validator: str) -> str:
     return f"{task_id('VALIDATE', context.run.model, 0, 0, version)}-{validator.lower()}"
 
 
-def _outcome(context: Context, before: Model, after: Model, made: MadeVersion) -> Judged:
-    record = context.chain.registry.version(before.id, made.version)
+def _outcome(
+    context: Context, before: Model, after: Model, made: MadeVersion, record: Version | None
+) -> Judged:
+    if record is None:  # a reorganisation removed it; this says so
+        record = context.chain.registry.version(before.id, made.version)
     if record.status is Status.DISCARDED:
         return Judged(after, 0, Verdict.NONE, f"v{made.version} was discarded.")
     for accepted in (True, False):

@@ -136,8 +136,8 @@ class Validator:
         if task.model != self._run.model:
             raise ModelproofError(f"the task is for the model 0x{task.model.hex()}")
         version = task.model_version_id
+        model = self._chain.now((version, task.payload.blockchain_hash))
         record = self._chain.registration(version, task.payload.blockchain_hash)
-        model = self._chain.now()
         if model.state.pending != version:
             return self._decided(task)
         measured = self._measured(task, record, model)
