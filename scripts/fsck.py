@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 from scripts._cli import Ui, command
 from scripts._index import index_option
 from scripts._stores import open_places, stores_option
-
-if TYPE_CHECKING:
-    from ml.chain.fsck.store_check import NamedObject
-    from ml.chain.history import HistoryRow
 
 
 @command("ape run fsck --store objects")
@@ -28,10 +21,11 @@ def cli(ui: Ui, places: tuple[str, ...], place: str | None) -> None:
     from ml.chain.fsck.disagreement import Place
     from ml.chain.fsck.everything import check
     from ml.errors import NotVerified
+    from ml.training.named_objects import objects_of
 
     opened = open_places(places) if places else None
     with ui.connect() as session:
-        found = list(check(session, index=place, places=opened, named=_objects_of))
+        found = list(check(session, index=place, places=opened, named=objects_of))
         data: dict[str, object] = {
             "disagreements": [
                 {"place": one.place, "what": one.what, "which": one.which, "why": one.why}
@@ -53,15 +47,3 @@ def cli(ui: Ui, places: tuple[str, ...], place: str | None) -> None:
         if without:
             ui.note("No store was looked at: name them with --store.")
         ui.result(data)
-
-
-def _objects_of(name: str, row: HistoryRow) -> Iterator[NamedObject]:
-    """The objects that a version names: with its weights, and with its training metadata."""
-    from ml.chain.fsck.everything import object_of
-    from ml.chain.fsck.store_check import NamedObject
-    from ml.training.stated import stated_metadata_object
-
-    yield from object_of(name, row)
-    metadata = stated_metadata_object(row.registered)
-    if metadata is not None:
-        yield NamedObject(f"the training metadata of {name}", metadata.digest)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ml.chain import history, models
+from ml.chain.fsck.everything import object_of
+from ml.chain.fsck.store_check import NamedObject
+from ml.chain.history import HistoryRow
 from ml.chain.models import NamedModel
 from ml.chain.records import NO_DIGEST
 from ml.chain.registry import ModelRegistry
@@ -22,6 +27,19 @@ def named_objects(registry: ModelRegistry, model: NamedModel | None = None) -> l
     known: dict[bytes, list[NamedVersion]] = {}
     chosen = [model] if model else models.all_models(registry)
     return [version for each in chosen for version in _versions(registry, each.id, known)]
+
+
+def objects_of(name: str, row: HistoryRow) -> Iterator[NamedObject]:
+    """The objects that a version names: with its weights, and with its training metadata.
+
+    Args:
+        name: what to call the version, for people
+        row: the version
+    """
+    yield from object_of(name, row)
+    metadata = stated_metadata_object(row.registered)
+    if metadata is not None:
+        yield NamedObject(f"the training metadata of {name}", metadata.digest)
 
 
 def _versions(
