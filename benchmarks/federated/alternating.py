@@ -8,6 +8,7 @@ that a side has.
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -58,6 +59,13 @@ def cpu_seconds(pids: Iterable[int]) -> float:
             continue
         ticks += int(fields[11]) + int(fields[12])
     return ticks / _TICKS
+
+
+def all_cpu_seconds() -> float:
+    """Processor time so far of this process and all that it started, those that have ended too."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    running = cpu_seconds(descendants(os.getpid()))
+    return time.process_time() + ended.ru_utime + ended.ru_stime + running
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def measure(
     names: Iterable[str],
     one: Callable[[str], Any],
     others: Mapping[str, Any] = MappingProxyType({}),
+    stands: Callable[[str, Any], bool] = lambda _name, _case: True,
 ) -> dict[str, Any]:
     """Measure cases and keep each in a file at once.
 
@@ -57,6 +58,7 @@ def measure(
         names: of the cases
         one: measures the case of a name; what it returns is written as JSON
         others: cases measured before that stay in the file
+        stands: whether a case that was measured before is still what would be measured now
 
     Returns:
         All cases: the others, then those measured in the order of their names.
@@ -66,11 +68,12 @@ def measure(
     if path.exists():
         before = json.loads(path.read_text())
         if not before["complete"] and before["settings"] == json.loads(json.dumps(settings)):
-            cases = {name: case for name, case in before["cases"].items() if name in todo}
+            cases = {n: c for n, c in before["cases"].items() if n in todo and stands(n, c)}
     for name in todo:
         if name not in cases:
             print(f"{path.stem}: {name}", flush=True)
             cases[name] = one(name)
-            together = {**{n: c for n, c in others.items() if n not in todo}, **cases}
+            still = {n: c for n, c in others.items() if n not in todo and stands(n, c)}
+            together = {**still, **cases}
             write(path, settings, together, complete=len(cases) == len(todo))
     return read(path)

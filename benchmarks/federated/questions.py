@@ -21,15 +21,11 @@ from benchmarks.gas.report import Sheet
 from ml.errors import NotVerified
 from ml.federated.coordinator.journal import RunJournal
 from ml.federated.coordinator.news import News, RoundOver, UpdateCame, VersionRegistered
-from ml.federated.objects import Objects
-from ml.federated.replay import Outcome, replay
+from ml.federated.replay import Outcome
 from ml.federated.sampling import RoundKey
 from ml.federated.transport import broker
 from ml.federated.transport.child import Child
 from ml.storage.cid import Cid
-from ml.storage.places import Places
-from ml.storage.replicas import Policy
-from ml.storage.retention import Retention
 from tools.rabbitmq.install import InstallError
 from tools.rabbitmq.server import RabbitServer
 
@@ -156,12 +152,9 @@ def stored(system: System, journal: RunJournal) -> dict[str, Any]:
 
 def replayed(system: System) -> dict[str, Any]:
     """Make every version again from chain and store alone: how many, and whether one altered is."""
-    keys = [system.folder.coordinator_key()]
-    objects = Objects(Places((str(system.store),), Policy.parse("all")), keys)
 
     def outcomes() -> list[Outcome]:
-        found = replay(system.registry, system.run.model, objects, retention=Retention())
-        return [one.outcome for one in found]
+        return [one.outcome for one in system.replayed()]
 
     begun = time.perf_counter()
     found = outcomes()
