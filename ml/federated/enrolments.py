@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ml.chain.logs import Event
+from ml.chain.models import NamedModel
 from ml.chain.registry import ModelRegistry
 from ml.chain.verification import read_checked
+from ml.errors import ModelproofError
+from ml.federated.run_configuration import MAX_ON_CHAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Standing:
     is_active: bool
     reason: str
     """Why it was excluded, or reinstated, last; empty if it never was."""
+    by: str = ""
+    """The account that did so."""
 
 
 def standings(registry: ModelRegistry, model: bytes) -> list[Standing]:
@@ -50,8 +55,22 @@ def standings(registry: ModelRegistry, model: bytes) -> list[Standing]:
                     found[said["index"]],
                     is_active=event.name == "ClientReinstated",
                     reason=said["reason"],
+                    by=str(said["by"]),
                 )
     return [found[index] for index in sorted(found)]
+
+
+def check_enrolled(registry: ModelRegistry, model: NamedModel, index: int) -> None:
+    """Check that a client is on chain, before anything is sent about it.
+
+    Raises:
+        ModelproofError: it is not.
+    """
+    if index >= MAX_ON_CHAIN or registry.client(model.id, index) is None:
+        raise ModelproofError(
+            f"client {index} of {model.name} is not enrolled on chain: check the index, or name"
+            f" the --folder of its run if that has more than {MAX_ON_CHAIN} clients."
+        )
 
 
 def active_at(history: Iterable[Event]) -> dict[int, Mapping[int, Enrolled]]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from eth_account import Account
+from eth_utils.address import to_checksum_address
 
 from ml.federated.aggregation import FedAvg
 from ml.federated.run_configuration import (
@@ -48,3 +49,11 @@ RUN = RunConfiguration(
 def run_of(**changes: Any) -> RunConfiguration:
     """`RUN`, but for some changes."""
     return replace(RUN, **changes)
+
+
+def many_clients(count: int) -> tuple[RunClient, ...]:
+    """Clients with addresses of their own, which nobody has the keys of."""
+    return tuple(
+        RunClient(index, to_checksum_address((index + 1).to_bytes(20)), b"k" * 32, 1, b"d" * 32)
+        for index in range(count)
+    )

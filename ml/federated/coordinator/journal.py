@@ -16,7 +16,9 @@ from ml.federated.sampling import RoundKey
 from ml.federated.tasks import FinalModelInfo
 from ml.training import canonical
 
-from .database import Database, RunJournalError
+from . import exclusions
+from .database import RunJournalError
+from .exclusions import Exclusions
 from .news import RoundOver
 from .records import BegunRound, MadeVersion, TakenUpdate
 
@@ -45,11 +47,10 @@ CREATE TABLE IF NOT EXISTS rollbacks (
     is_settled INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS diagnoses (
     version INTEGER, iteration INTEGER, found TEXT, PRIMARY KEY (version, iteration));
-CREATE TABLE IF NOT EXISTS excluded (client INTEGER PRIMARY KEY, reason TEXT);
 """
 
 
-class RunJournal(Database):
+class RunJournal(Exclusions):
     """The journal of one run; for one thread.
 
     Args:
@@ -61,7 +62,7 @@ class RunJournal(Database):
     """
 
     def __init__(self, path: Path | None, run: bytes) -> None:
-        super().__init__(path, _TABLES)
+        super().__init__(path, _TABLES + exclusions.TABLES)
         self._write("INSERT OR IGNORE INTO run VALUES (?, NULL)", run)
         runs = self._rows("SELECT digest FROM run")
         if len(runs) > 1:
@@ -115,6 +116,11 @@ class RunJournal(Database):
     def note(self, task_id: str, task_type: str, body: bytes) -> None:
         """Write a task down, once; for whoever looks into what happened."""
         self._write("INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", task_id, task_type, body)
+
+    def note_all(self, tasks: Iterable[tuple[str, str, bytes]]) -> None:
+        """Write several down; each a task's id, its type and its body."""
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", tasks)
 
     # Rounds
 
@@ -344,19 +350,6 @@ class RunJournal(Database):
         """What was found out about a version that failed, by the iteration of the round."""
         query = "SELECT iteration, found FROM diagnoses WHERE version = ? ORDER BY iteration"
         return dict(self._rows(query, version))
-
-    def exclude(self, client: int, reason: str) -> None:
-        """Exclude a client of a training whose clients are not enrolled on chain."""
-        with self._synced():
-            self._write("INSERT OR IGNORE INTO excluded VALUES (?, ?)", client, reason)
-
-    def reinstate(self, client: int) -> None:
-        """Take back a client that was excluded here."""
-        self._write("DELETE FROM excluded WHERE client = ?", client)
-
-    def excluded(self) -> set[int]:
-        """The clients that are excluded here."""
-        return {client for (client,) in self._rows("SELECT client FROM excluded")}
 
     def _digests(self) -> set[bytes]:
         return {bytes(digest) for (digest,) in self._rows("SELECT digest FROM updates")}
