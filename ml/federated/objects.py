@@ -110,10 +110,8 @@ class Objects:
     def keep_sidecar(self, sidecar: Sidecar) -> None:
         """Keep a sidecar that was sent, so that its object can be read later; one here stays.
 
-        Raises:
-            NoKey, WrongKey, MissingRecipient, ForgedSidecar: it is of no use here.
+        It is one by which `get` has got the object: nothing else is kept for others to trip over.
         """
-        open_sidecar(sidecar, self.keys)
         with contextlib.suppress(UnknownObject):
             read_sidecar(self._sidecars, sidecar.stored.cid)
             return

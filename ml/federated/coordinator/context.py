@@ -15,6 +15,7 @@ from ml.federated.parts import Part
 from ml.federated.run_configuration import RunConfiguration
 from ml.training.environment import Environment
 
+from .addressed import Addressed
 from .bases import Bases
 from .journal import RunJournal
 from .news import Tell
@@ -41,6 +42,7 @@ class Context:
     journal: RunJournal
     post: Post
     bases: Bases
+    addressed: Addressed
     validation: Part
     """The validation part: a diagnosis measures on it."""
     trainer: AccountAPI

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +25,6 @@ from ml.storage.errors import (
     UnknownObject,
     WrongKey,
 )
-from ml.storage.keys import PublicKey
 from ml.storage.sidecar import Sidecar
 
 from .bases import Base
@@ -86,6 +86,7 @@ class Gathering:
         first = sampling.participants(run.fraction, ranked, run.min_updates)
         self.begun = context.journal.begin(self.key, base.version, first, self._deadline())
         self.admitted: Final[dict[int, Admitted]] = {}
+        self._kept: Final[list[Future[None]]] = []
         if context.journal.made(self.key) is None:
             self._read_admitted()
 
@@ -103,6 +104,10 @@ class Gathering:
         self.begun = self._context.journal.try_again(self.key)
         ask_the_silent(self._context, self._model)
         self._leave_out_inactive()
+        with ThreadPoolExecutor(1) as self._keeping:
+            return self._gather()
+
+    def _gather(self) -> bool:
         self._context.tell(RoundBegan(*self.key.values, self._base.version, self.begun.clients))
         self._ask(self._missing())
         looked = time.monotonic()
@@ -116,6 +121,8 @@ class Gathering:
                     return False
                 self._leave_out_inactive()
                 looked = time.monotonic()
+        for kept in self._kept:
+            kept.result()
         self._context.journal.close_round(self.key)
         return True
 
@@ -188,28 +195,27 @@ class Gathering:
     # Asking
 
     def _ask(self, clients: list[int]) -> None:
-        post, base = self._context.post, self._base
-        address = self._context.objects.addressing(base.cid) if base.cid else None
-        for client in clients:
-            key = PublicKey.from_raw(self._context.run.by_index[client].recipient)
-            payload = TrainPayload(
+        names = self._context.post.names
+        self._context.post.send_all((names.client(each), self._task(each)) for each in clients)
+
+    def _task(self, client: int) -> TrainTask:
+        base, address = self._base, self._context.addressed
+        return TrainTask(
+            task_id=self._task_id(client),
+            model=self._context.run.model,
+            epoch=self.key.epoch,
+            iteration=self.key.iteration,
+            model_version_id=0,
+            parent_version_id=base.version,
+            metadata=metadata_now(),
+            payload=TrainPayload(
                 client_id=client,
                 weights_cid=str(base.cid) if base.cid else None,
-                weights_sidecar=address(key).to_json().decode() if address else None,
+                weights_sidecar=address.to(client, base.cid) if base.cid else None,
                 base_weights=base.weights,
                 deadline=self.begun.deadline,
-            )
-            task = TrainTask(
-                task_id=self._task_id(client),
-                model=self._context.run.model,
-                epoch=self.key.epoch,
-                iteration=self.key.iteration,
-                model_version_id=0,
-                parent_version_id=base.version,
-                metadata=metadata_now(),
-                payload=payload,
-            )
-            post.send(post.names.client(client), task)
+            ),
+        )
 
     def _task_id(self, client: int) -> str:
         model = self._context.run.model
@@ -306,7 +312,8 @@ class Gathering:
                 if wait_s is None:
                     raise
                 time.sleep(wait_s)
-        objects.keep_sidecar(sidecar)
+        # the disk takes its time; what a crash loses of it, the client is asked for again
+        self._kept.append(self._keeping.submit(objects.keep_sidecar, sidecar))
         return data
 
     def _read_admitted(self) -> None:

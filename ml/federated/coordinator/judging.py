@@ -13,6 +13,7 @@ from ml.chain.refusals import ContractRefused
 from ml.chain.signed_files import EvaluationFile, parse_evaluation
 from ml.chain.types import Status, Verdict, format_ppm
 from ml.errors import ModelproofError
+from ml.federated import sampling
 from ml.federated.replies import EvaluationReply, FailureReply
 from ml.federated.sampling import RoundKey
 from ml.federated.tasks import DecisionTask, ValidatePayload, ValidateTask, task_id
@@ -58,6 +59,7 @@ def have_judged(
         NobodyValidates: too few validators can measure it.
     """
     _ask(context, key, base, made)
+    _prepare(context, before, key, made)
     waiting = _Waiting(context, before, made)
     model, record = before, None
     while model.state.pending == made.version:
@@ -184,6 +186,14 @@ def _ask(context: Context, key: RoundKey, base: int, made: MadeVersion) -> None:
             ),
         )
         context.post.send(context.post.names.validator(validator.address), task)
+
+
+def _prepare(context: Context, model: Model, key: RoundKey, made: MadeVersion) -> None:
+    """Make what clients will be sent if the version passes, while validators are busy."""
+    run, after = context.run, RoundKey(key.epoch, key.iteration + 1)
+    ranked = sampling.ranking(run.seed, after, context.answering(model))
+    clients = sampling.participants(run.fraction, ranked, run.min_updates)
+    context.addressed.prepare(clients, Cid.parse(made.cid))
 
 
 def _task_id(context: Context, version: int, validator: str) -> str:

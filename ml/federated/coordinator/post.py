@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +51,13 @@ class Post:
         body = tasks.dump(task)
         self._journal.note(task.task_id, task.task_type, body)
         self._transport.publish(queue, body)
+
+    def send_all(self, todo: Iterable[tuple[str, Task]]) -> None:
+        """Write tasks down, then put each into its queue; errors as `send`."""
+        bodies = [(queue, task, tasks.dump(task)) for queue, task in todo]
+        self._journal.note_all((task.task_id, task.task_type, body) for _, task, body in bodies)
+        for queue, _, body in bodies:
+            self._transport.publish(queue, body)
 
     def note(self, task: Task) -> None:
         """Write down a task that the coordinator does itself."""
