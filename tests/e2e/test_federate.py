@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,9 @@ from ml.chain.types import CompletionReason
 from ml.federated import prepared, run_configuration
 from ml.federated.configuration import SERVICE_PATH, client_configuration_path
 from ml.federated.parts import Part
+from ml.federated.run_folder import RunFolder
 from ml.training.samples import sample_contents
+from tests.federated.runs import many_clients
 
 from .background import Background, Program, background, wait_until
 from .shell import ApeRun
@@ -214,6 +216,38 @@ def test_worker_gives_a_card_of_its_client(run: Run, place: Place, tmp_path: Pat
     assert (said["index"], said["address"]) == (1, card["address"])
     assert (said["samples"], said["dataset_root"]) == (len(data.part), "0x" + data.part.root.hex())
     assert not {"account", "key", "private"} & said.keys()
+
+
+def test_clients_too_many_for_the_chain_are_excluded_and_taken_back_by_the_folder_of_their_run(
+    run: Run, killed: Killed, tmp_path: Path
+) -> None:
+    began = killed.place.folder / "run.json"
+    large = replace(run_configuration.read(began), clients=many_clients(300))
+    RunFolder(tmp_path).write(large)
+    here = ("--folder", tmp_path)
+
+    def inactive() -> list[tuple[int, str]]:
+        standing = run("clients", "list", MODEL, *here)
+        assert [one["address"] for one in standing] == [one.address for one in large.clients]
+        return [(one["client"], one["reason"]) for one in standing if not one["active"]]
+
+    why = ("--reason", "sends noise", *here)
+    stranger = run("clients", "exclude", MODEL, "299", *why, "--account", "test:1", exit_code=2)
+    assert "does not hold OPERATOR on digits" in stranger
+    done = run("clients", "exclude", MODEL, "299", *why)
+    assert done == {"model": MODEL, "client": 299, "done": "excluded", "block": None}
+    assert inactive() == [(299, "sends noise")]
+    again = run("clients", "exclude", MODEL, "299", *why, exit_code=2)
+    assert again == "client 299 of digits is excluded already."
+    unknown = run("clients", "exclude", MODEL, "300", *why, exit_code=2)
+    assert unknown.startswith(f"the run in {tmp_path} has no client 300")
+    run("clients", "reinstate", MODEL, "299", "--reason", "mended", *here)
+    assert inactive() == []
+
+    known_to_none = run("clients", "exclude", MODEL, "299", *why[:2], exit_code=2)
+    assert known_to_none.startswith("client 299 of digits is not enrolled on chain")
+    nothing = run("clients", "list", MODEL, "--folder", tmp_path / "none", exit_code=2)
+    assert "`ape run federate` writes it" in nothing
 
 
 def table(shown: str) -> tuple[list[str], list[list[str]]]:
