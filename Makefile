@@ -109,6 +109,7 @@ bench-chain: setup ## measure sending, recording and reading into benchmarks/res
 	@$(BIN)/python -m benchmarks.chain
 
 bench-federated: setup ## measure what federated training comes to, into docs/federated-results.md: hours
+	@$(MAKE) --no-print-directory .build/__local__.json
 	@$(BIN)/python -m benchmarks.federated
 
 bench-overhead: setup ## measure what provenance costs a round into docs/research-questions.md: ten minutes

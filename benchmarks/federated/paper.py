@@ -132,7 +132,7 @@ def provenance(whole: dict[str, Any]) -> Sheet:
     rows = [
         (
             name.replace("; ", ", seed "),
-            case["completed"].replace("_", " "),
+            "given up" if case["completed"] == "none" else case["completed"].replace("_", " "),
             str(case["versions"]),
             str(case["replayed"]),
             str(len(case["fsck"])),

@@ -120,7 +120,7 @@ def whole_system(
         os.environ[FOLDER_VARIABLE] = str(root / "outbox")
         logger.set_level("ERROR")
         prepared.write(root / "data", files_of(data, _MADE_AT))
-        with connect("local") as session:
+        with _own_anvil() as session:
             logger.set_level("ERROR")
             registry = session.registry()
             folder = RunFolder(root / "run")
@@ -137,6 +137,15 @@ def whole_system(
             )
             machine = Machine(where, queues, workers, [(0, VALIDATOR)])
             yield System(folder, run, registry, root / "objects", session, machine)
+
+
+@contextmanager
+def _own_anvil() -> Iterator[Session]:
+    """A session on an Anvil of its own; Ape would let that run for as long as this process."""
+    with connect("local") as session:
+        provider = session.provider
+        yield session
+    provider.disconnect()
 
 
 def _begin(
