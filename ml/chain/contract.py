@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -19,11 +19,12 @@ from eth_abi.exceptions import EncodingError
 
 from ml.chain import logs, values
 from ml.chain.logs import BLOCKS_PER_CALL, Event, Topics
-from ml.chain.outbox.chain import Reverts, quantity, returned, try_call
 from ml.chain.outbox.entry import Call, Entry, State
 from ml.chain.outbox.opening import outbox_of
 from ml.chain.outbox.queue import Order
+from ml.chain.outbox.reading import quantity
 from ml.chain.outbox.rpc import Question, Rpc, RpcError
+from ml.chain.outbox.trials import Reverts, returned, try_call
 from ml.chain.records import Receipt
 from ml.chain.refusals import ContractRefused, refusal, reverted_with
 from ml.errors import ModelproofError, NotVerified
@@ -84,11 +85,7 @@ class DeployedContract:
         queue = outbox_of(self.contract.provider).queue(sender)
         order = self._order(function, arguments, sender)
         with self._refusing():
-            entry = queue.resume(order)
-        if entry is None:
-            returned = self._trial(function, arguments, {"from": sender.address})
-            with self._refusing():
-                (entry,) = queue.put([replace(order, payload=returned)])
+            (entry,) = queue.put([order])
         (mined,) = queue.wait([entry])
         queue.deliver([mined])
         return self._decoded(function, mined.payload), self._receipt(mined)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ml.chain.outbox.chain import Reverts
 from ml.chain.outbox.entry import Call
 from ml.chain.outbox.queue import Order
+from ml.chain.outbox.trials import Reverts
 from ml.chain.records import Receipt
 from ml.errors import ModelproofError
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ml.chain.commitment import commitment, details_fields, details_hash
+from ml.chain.outbox.chain import Chain
 from ml.chain.records import Details, Version
 from ml.chain.types import CompletionReason, Status
 
@@ -154,14 +155,14 @@ def test_transaction_that_another_one_overtook_is_refused_by_name(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = story.due()
-    trial = story.registry._trial
+    send = Chain.send
 
     def overtaken(*arguments: Any) -> Any:
-        returned = trial(*arguments)
+        monkeypatch.setattr(Chain, "send", send)
         contract, operator = story.registry.contract, story.cast.operator
         contract.complete(story.id, "meanwhile", sender=operator)
-        return returned
+        return send(*arguments)
 
-    monkeypatch.setattr(story.registry, "_trial", overtaken)
+    monkeypatch.setattr(Chain, "send", overtaken)
     with refused("ModelIsCompleted", modelId=story.id, cause=CompletionReason.MANUAL):
         story.registry.register(story.id, 1, weights_of(1), due, "", sender=story.cast.trainer)

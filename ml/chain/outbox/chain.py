@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, TypeAlias, TypeVar
 
 from ml.chain.logs import portions
 from ml.chain.outbox.answers import Answer, meaning_of
-from ml.chain.outbox.entry import Attempt, Call, Entry, Inclusion
-from ml.chain.outbox.fees import DEFAULT_TIP, Market
-from ml.chain.outbox.rpc import NoAnswer, Rpc, RpcError
+from ml.chain.outbox.entry import Attempt, BlockId, Call, Entry, Inclusion
+from ml.chain.outbox.fees import Market
+from ml.chain.outbox.reading import (
+    block_of,
+    hash_of,
+    inclusion,
+    market,
+    parent_of,
+    quantity,
+    text,
+    transactions_of,
+)
+from ml.chain.outbox.rpc import Asking, NoAnswer, Question, Rpc, RpcError, both
+from ml.chain.outbox.trials import Reverts, Tried, as_rpc, trials, try_call
 from ml.errors import ModelproofError
 
-_SELECTOR: Final = 4
-"""Bytes that say which function is called."""
-_MARGIN: Final = (3, 2)
-_MORE_GAS: Final = 50_000
-"""What is given over the node's estimate: transactions in between may make a call dearer, such as a
-record that completes several subtrees of a log. What is not used is not paid for."""
+T = TypeVar("T")
 
 
 class OtherChain(ModelproofError):
     """The node is of another chain than the journal."""
-
-
-class Reverts(Exception):
-    """A call that would revert now, with ``data`` as the contract's reason."""
-
-    def __init__(self, message: str, data: Any) -> None:
-        super().__init__(message)
-        self.data = data
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,12 @@ class Standing:
     market: Market
     gas_limit: int
     """Of a block."""
+    head: int
+    """The number of the latest block."""
+
+
+Prospect: TypeAlias = tuple[Standing, list[Tried | Reverts]]
+"""How a sender stands, and for each call that it is to make what would come of it."""
 
 
 class Chain:
@@ -62,6 +65,7 @@ class Chain:
         self._rpc = rpc
         self.chain_id = chain_id
         self.genesis = genesis
+        self._below: dict[BlockId, BlockId] = {}  # by a block the one that it was made on
 
     def standing(self, sender: str) -> Standing:
         """How a sender stands now.
@@ -69,7 +73,10 @@ class Chain:
         Raises:
             OtherChain: the node has another first block than the chain that was connected to.
         """
-        mined, pending, balance, latest, first, tip, price = self._rpc.ask_all(
+        return self._rpc.learn(self._standing(sender))
+
+    def _standing(self, sender: str) -> Asking[Standing]:
+        return Asking(
             [
                 ("eth_getTransactionCount", [sender, "latest"]),
                 ("eth_getTransactionCount", [sender, "pending"]),
@@ -78,12 +85,16 @@ class Chain:
                 ("eth_getBlockByNumber", ["0x0", False]),
                 ("eth_maxPriorityFeePerGas", []),
                 ("eth_gasPrice", []),
-            ]
+            ],
+            self._as_standing,
         )
-        latest, first = _block(latest), _block(first)
-        if _text(first["hash"]) != self.genesis:
+
+    def _as_standing(self, answers: Sequence[Any]) -> Standing:
+        mined, pending, balance, latest, first, tip, price = answers
+        latest, first = block_of(latest), block_of(first)
+        if hash_of(first) != self.genesis:
             raise OtherChain(
-                f"the node began with block {_text(first['hash'])[:10]}…, and the chain that was"
+                f"the node began with block {hash_of(first)[:10]}…, and the chain that was"
                 f" connected to with {self.genesis[:10]}…: nothing is sent; connect again."
             )
         count = quantity(mined)
@@ -92,9 +103,22 @@ class Chain:
             # nodes without a pool of their own have no answer to that
             pending=count if isinstance(pending, RpcError) else max(count, quantity(pending)),
             balance=quantity(balance),
-            market=_market(latest.get("baseFeePerGas"), tip, price),
-            gas_limit=quantity(latest["gasLimit"]),
+            market=market(latest.get("baseFeePerGas"), tip, price),
+            gas_limit=quantity(latest.get("gasLimit")),
+            head=quantity(latest.get("number")),
         )
+
+    def learn(self, asking: Asking[T]) -> T:
+        """What comes of asking this."""
+        return self._rpc.learn(asking)
+
+    def prospect(self, sender: str, calls: Sequence[Call]) -> Asking[Prospect]:
+        """How a sender stands now, and what would come of calls.
+
+        Raises:
+            OtherChain: see `standing`.
+        """
+        return both(self._standing(sender), trials(self._rpc, calls))
 
     def count(self, sender: str, depth: int = 0) -> int:
         """A sender's transactions in blocks that have so many others on top of them."""
@@ -103,45 +127,13 @@ class Chain:
             block = hex(max(0, quantity(self._rpc.ask("eth_blockNumber")) - depth))
         return quantity(self._rpc.ask("eth_getTransactionCount", sender, block))
 
-    def estimate(self, calls: Sequence[Call], gas_limit: int) -> list[int | Reverts]:
-        """The gas to give to each call, or why it would revert.
-
-        Estimating takes a node many trials of one call: of calls of one function with equally long
-        data only the first is estimated, and the others are tried.
-        """
-        first: dict[tuple[str, bytes, int], int] = {}
-        alike = [(call.to, call.data[:_SELECTOR], len(call.data)) for call in calls]
-        for place, kind in enumerate(alike):
-            first.setdefault(kind, place)
-        estimated = set(first.values())
-        answers = self._rpc.ask_all(
-            [
-                ("eth_estimateGas", [_as_rpc(call)])
-                if place in estimated
-                else ("eth_call", [_as_rpc(call), "latest"])
-                for place, call in enumerate(calls)
-            ]
-        )
-        return [
-            self._why(call, answer)
-            if isinstance(answer, RpcError)
-            else self._ample(answers[first[kind]], gas_limit)
-            for call, kind, answer in zip(calls, alike, answers, strict=True)
-        ]
-
-    def _ample(self, estimate: Any, gas_limit: int) -> int:
-        if isinstance(estimate, RpcError):
-            return gas_limit  # nothing of this will be sent
-        times, by = _MARGIN
-        return min(quantity(estimate) * times // by + _MORE_GAS, gas_limit)
-
     def trial(self, call: Call, block: int | None = None) -> bytes:
         """What a call would return, on the latest block or on an earlier one.
 
         Raises:
             Reverts: it would revert.
         """
-        return try_call(self._rpc, _as_rpc(call), block)
+        return try_call(self._rpc, as_rpc(call), block)
 
     def send(self, attempts: Sequence[Attempt]) -> list[tuple[Answer, str] | None]:
         """Send signed transactions, in their order.
@@ -174,40 +166,61 @@ class Chain:
         the transaction.
         """
         asked = [(entry.id, one.hash) for entry in entries for one in entry.attempts]
-        head, *receipts = self._rpc.ask_all(
+        answer, *receipts = self._rpc.ask_all(
             [
-                ("eth_blockNumber", []),
+                ("eth_getBlockByNumber", ["latest", False]),
                 *(("eth_getTransactionReceipt", [hashed]) for _, hashed in asked),
             ]
         )
+        latest = block_of(answer)
+        head = quantity(latest.get("number"))
         told: list[tuple[int, Inclusion]] = []
         for (entry, hashed), receipt in zip(asked, receipts, strict=True):
             if isinstance(receipt, RpcError):
                 raise NoAnswer(f"the node does not say where {hashed} is: {receipt.message}")
             if receipt:
-                told.append((entry, _inclusion(receipt, hashed)))
-        blocks = self._transactions({one.block for _, one in told})
+                told.append((entry, inclusion(receipt, hashed)))
+        blocks = self._blocks({one.place for _, one in told}, {(head, hash_of(latest)): latest})
+        holding = {place: transactions_of(block) for place, block in blocks.items()}
         found = defaultdict[int, list[Inclusion]](list)
         for entry, one in told:
-            if one.transaction in blocks.get((one.block, one.block_hash), ()):
+            if one.transaction in holding.get(one.place, ()):
                 found[entry].append(one)
-        return quantity(head), dict(found)
+        return head, dict(found)
 
-    def still_holds(self, found: Iterable[Inclusion]) -> tuple[int, bool]:
-        """The number of the latest block, and whether the chain has all blocks of transactions."""
-        expected = sorted({(one.block, one.block_hash) for one in found})
-        head, *blocks = self._rpc.ask_all(
-            [
-                ("eth_blockNumber", []),
-                *(("eth_getBlockByNumber", [hex(number), False]) for number, _ in expected),
-            ]
-        )
-        # of a block that there is not, some nodes say so in an error
-        are_there = all(
-            isinstance(block, Mapping) and _text(block["hash"]) == block_hash
-            for (_, block_hash), block in zip(expected, blocks, strict=True)
-        )
-        return quantity(head), are_there
+    def still_holds(self, places: Collection[BlockId]) -> Asking[bool]:
+        """Whether the chain has all these blocks, by number and hash.
+
+        Each names the one below it, so that of a row of them only the last is asked for.
+        """
+        last = self._last_of_rows(places)
+
+        def read(answers: Sequence[Any]) -> bool:
+            # of a block that there is not, some nodes say so in an error
+            for place, block in zip(last, answers, strict=True):
+                if not isinstance(block, Mapping) or hash_of(block) != place[1]:
+                    return False
+                self._learn(place, block)
+            return True
+
+        return Asking([_block_at(number) for number, _ in last], read)
+
+    def head(self) -> Asking[int]:
+        """The number of the latest block."""
+        return Asking([("eth_blockNumber", [])], lambda answers: quantity(answers[0]))
+
+    def _last_of_rows(self, places: Collection[BlockId]) -> list[BlockId]:
+        """These blocks without those that are known to be below another one of them."""
+        below = {place: self._below[place] for place in places if place in self._below}
+        self._below = below  # nobody asks for the others any more
+        known = set(below.values())
+        return sorted(place for place in places if place not in known)
+
+    def _learn(self, place: BlockId, block: Mapping[str, Any]) -> None:
+        """Which block is below one stays true, as its hash says so, wherever the chain goes."""
+        parent = parent_of(block)
+        if parent is not None:
+            self._below[place] = (place[0] - 1, parent)
 
     def knows(self, entries: Sequence[Entry]) -> list[bool]:
         """Whether the node has some attempt at each of these, waiting or in a block."""
@@ -234,7 +247,7 @@ class Chain:
         head = quantity(self._rpc.ask("eth_blockNumber"))
         topics = [None, subject] if subject else []
         for logs in portions(partial(self._logs, address, topics), found.block, head):
-            hashes = [_text(log["transactionHash"]) for log in logs]
+            hashes = [text(log["transactionHash"]) for log in logs]
             later = hashes[_after(found.transaction, hashes) :]
             if any(hashed not in but for hashed in later):
                 return True
@@ -257,122 +270,30 @@ class Chain:
             return None
         raise NoAnswer(f"the node does not say what happened in block {first}: {answer.message}")
 
-    def _transactions(self, numbers: Iterable[int]) -> dict[tuple[int, str], frozenset[str]]:
-        """What is in these blocks of the chain, by number and hash."""
-        asked = sorted(numbers)
-        if not asked:
-            return {}
-        blocks = self._rpc.ask_all(
-            [("eth_getBlockByNumber", [hex(number), False]) for number in asked]
-        )
-        return {
-            (number, _text(block["hash"])): frozenset(map(_text, block["transactions"]))
-            for number, block in zip(asked, blocks, strict=True)
-            if isinstance(block, Mapping)
-        }
+    def _blocks(
+        self, places: Collection[BlockId], known: Mapping[BlockId, Mapping[str, Any]]
+    ) -> dict[BlockId, Mapping[str, Any]]:
+        """Which of these blocks the chain has, with what it says of them.
 
-    def _why(self, call: Call, refused: RpcError) -> Reverts:
-        """Why gas could not be estimated: some nodes say it of calls alone."""
-        if not refused.data:
-            try:
-                self.trial(call)
-            except Reverts as reverts:
-                return reverts
-        return _reverts(refused)
+        Args:
+            places: their numbers and hashes
+            known: what it has said of blocks of its own; others are asked for
+        """
+        found = {place: known[place] for place in places if place in known}
+        numbers = sorted({place[0] for place in places if place not in known})
+        answers = self._rpc.ask_all([_block_at(number) for number in numbers]) if numbers else []
+        for number, block in zip(numbers, answers, strict=True):
+            if isinstance(block, Mapping) and (place := (number, hash_of(block))) in places:
+                found[place] = block
+        for place, block in found.items():
+            self._learn(place, block)
+        return found
 
 
-def try_call(rpc: Rpc, call: Mapping[str, str], block: int | None = None) -> bytes:
-    """What a call would return, on the latest block or on an earlier one.
-
-    One question, where web3's own way asks for the chain's id twice besides.
-
-    Raises:
-        Reverts: it would revert.
-        NoAnswer: the node did not answer, or not to this.
-    """
-    at = "latest" if block is None else hex(block)
-    (answer,) = rpc.ask_all([("eth_call", [call, at])])
-    return returned(answer)
-
-
-def returned(answer: Any) -> bytes:
-    """What a call returned, by the node's answer.
-
-    Raises:
-        Reverts: it would revert.
-        NoAnswer: the node did not answer this.
-    """
-    if isinstance(answer, RpcError):
-        raise _reverts(answer)
-    return _bytes(answer)
-
-
-def _reverts(refused: RpcError) -> Reverts:
-    """What a node refused, as the contract's refusal.
-
-    Raises:
-        NoAnswer: it is not the call that fails.
-    """
-    if not refused.is_of_the_call:
-        raise NoAnswer(f"the node does not try the call: {refused.message}")
-    return Reverts(refused.message, refused.data)
-
-
-def _as_rpc(call: Call) -> dict[str, str]:
-    said = {"from": call.sender, "to": call.to, "data": "0x" + call.data.hex()}
-    return {**said, "value": hex(call.value)} if call.value else said
+def _block_at(number: int) -> Question:
+    return "eth_getBlockByNumber", [hex(number), False]
 
 
 def _after(hashed: str, hashes: Sequence[str]) -> int:
     """The place after the last of some hashes that is this one; 0 if none is."""
     return max((place for place, one in enumerate(hashes, 1) if one == hashed), default=0)
-
-
-def _market(base_fee: Any, tip: Any, price: Any) -> Market:
-    if base_fee is None:
-        return Market(None, quantity(price))
-    suggested = DEFAULT_TIP
-    with suppress(NoAnswer):
-        suggested = quantity(tip)
-    return Market(quantity(base_fee), suggested)
-
-
-def _inclusion(receipt: Mapping[str, Any], asked: str) -> Inclusion:
-    try:
-        found = Inclusion(
-            transaction=_text(receipt["transactionHash"]),
-            block=quantity(receipt["blockNumber"]),
-            block_hash=_text(receipt["blockHash"]),
-            gas_used=quantity(receipt["gasUsed"]),
-            succeeded=quantity(receipt["status"]) == 1,
-        )
-    except LookupError as error:
-        raise NoAnswer(f"the node's receipt of {asked} lacks {error}.") from error
-    if found.transaction != asked:
-        raise NoAnswer(f"the node answered with the receipt of another transaction than {asked}.")
-    return found
-
-
-def _block(answer: Any) -> Mapping[str, Any]:
-    if not isinstance(answer, Mapping):
-        raise NoAnswer("the node does not give its latest block.")
-    return answer
-
-
-def quantity(answer: Any) -> int:
-    """A quantity, as JSON-RPC writes it or as Python has it."""
-    if isinstance(answer, int):
-        return answer
-    try:
-        return int(answer, 16)
-    except (TypeError, ValueError) as error:
-        raise NoAnswer("the node answered with something else than a number.") from error
-
-
-def _text(answer: Any) -> str:
-    """A hash, as 0x and hex in small letters."""
-    return "0x" + bytes(answer).hex() if isinstance(answer, bytes) else str(answer).lower()
-
-
-def _bytes(answer: Any) -> bytes:
-    return answer if isinstance(answer, bytes) else bytes.fromhex(str(answer).removeprefix("0x"))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from ml.artifact import abi
 from ml.artifact.keccak import keccak256
+
+BlockId: TypeAlias = tuple[int, str]
+"""A block's number, and its hash as 0x and hex."""
 
 
 class State(StrEnum):
@@ -88,6 +91,11 @@ class Inclusion:
     block_hash: str
     gas_used: int
     succeeded: bool
+
+    @property
+    def place(self) -> BlockId:
+        """The block."""
+        return self.block, self.block_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, Inclusion, State, key_of
-from ml.chain.outbox.journal_tables import FORMAT, SCHEMA, attempt_of, entry_of
+from ml.chain.outbox.journal_tables import FORMAT, SCHEMA, Kept, attempt_of, entry_of
 from ml.errors import ModelproofError
 
 _BUSY_TIMEOUT_S: Final = 60.0
@@ -212,20 +212,37 @@ class Journal:
             operation,
         )
 
+    def kept(self, depth: int) -> list[Kept]:
+        """The same as `to_restore`, in short."""
+        condition, values = _to_restore(depth)
+        with self._lock, self._failing_clearly():
+            rows = self._database.execute(
+                f"SELECT id, state, block, block_hash FROM entries WHERE {condition}",  # noqa: S608
+                values,
+            ).fetchall()
+        return [
+            Kept(number, State(state), None if block is None else (block, block_hash))
+            for number, state, block, block_hash in rows
+        ]
+
     def to_restore(self, depth: int) -> list[Entry]:
         """What is in blocks that may go, and what is held; oldest first.
 
         Args:
             depth: so many blocks below the last one that is known of, none is undone
         """
-        return self._entries(
-            "state = ? OR (state IN (?, ?) AND failure <> '')"
-            " OR (state = ? AND block > (SELECT max(block) FROM entries) - ?)",
-            State.MINED,
-            *OPEN,
-            State.REFUSED,
-            depth,
-        )
+        condition, values = _to_restore(depth)
+        return self._entries(condition, *values)
+
+    def last_nonce(self, sender: str) -> int:
+        """The highest that a sender has a use for, -1 if none; what is held has none for now."""
+        with self._lock, self._failing_clearly():
+            (nonce,) = self._database.execute(
+                "SELECT coalesce(max(nonce), -1) FROM entries WHERE sender = ? AND (state = ?"
+                " OR (state IN (?, ?) AND failure = ''))",
+                (sender, State.MINED, *OPEN),
+            ).fetchone()
+        return int(nonce)
 
     def unreported(self, sender: str, recipient: str) -> list[Entry]:
         """What a sender has under way, or done, of which nobody knows yet; oldest first."""
@@ -255,6 +272,8 @@ class Journal:
                 f"SELECT * FROM entries WHERE {condition} ORDER BY id",  # noqa: S608 (ours)
                 values,
             ).fetchall()
+            if not rows:
+                return []
             attempts: dict[int, list[Attempt]] = {row["id"]: [] for row in rows}
             for row in self._database.execute(
                 "SELECT * FROM attempts WHERE entry IN"  # noqa: S608 (ours)
@@ -380,6 +399,15 @@ def _readable(path: Path) -> str:
     log = path.with_name(f"{path.name}-wal")
     is_whole = not log.exists() or not log.stat().st_size
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_whole else ''}"
+
+
+def _to_restore(depth: int) -> tuple[str, tuple[object, ...]]:
+    """What entries fulfil that may have to be sent again, and its values."""
+    return (
+        "state = ? OR (state IN (?, ?) AND failure <> '')"
+        " OR (state = ? AND block > (SELECT max(block) FROM entries) - ?)",
+        (State.MINED, *OPEN, State.REFUSED, depth),
+    )
 
 
 def _hex(digest: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from ml.chain.outbox.entry import Attempt, Call, Entry, Inclusion, State
+from ml.chain.outbox.entry import Attempt, BlockId, Call, Entry, Inclusion, State
 
 FORMAT: Final = 1
 
@@ -61,6 +62,21 @@ CREATE TABLE attempts (
 
 PRAGMA user_version = {FORMAT};
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What has to be known of an entry to see whether the chain still has it."""
+
+    id: int
+    state: State
+    place: BlockId | None
+    """The block that it is in."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is in none, and not sent for now."""
+        return self.place is None
 
 
 def attempt_of(row: sqlite3.Row) -> Attempt:

@@ -8,13 +8,14 @@ from math import inf
 from typing import Final, TypeVar
 
 from ml.chain.outbox.answers import TAKEN
-from ml.chain.outbox.chain import Chain, Reverts
+from ml.chain.outbox.chain import Chain, Prospect
 from ml.chain.outbox.entry import OPEN, Attempt, Entry, Inclusion, State
 from ml.chain.outbox.fees import TooDear, above_cap
 from ml.chain.outbox.journal import Journal
 from ml.chain.outbox.locks import Locks
-from ml.chain.outbox.rpc import NoAnswer
+from ml.chain.outbox.rpc import Asking, NoAnswer, both
 from ml.chain.outbox.settings import Settings
+from ml.chain.outbox.trials import Reverts
 from ml.chain.refusals import reverted_with
 
 T = TypeVar("T")
@@ -23,6 +24,9 @@ _FIRST_PAUSE_S: Final = 0.002
 _LONGEST_PAUSE_S: Final = 1.0
 _FEW: Final = 16
 """So many entries are looked at together for the last time, rather than each by itself."""
+_QUESTIONS: Final = 10
+"""So many are asked at once, at most, where that may as well be done twice: some public nodes take
+no more in one request."""
 _RESTORING: Final = "restoring"
 _REMOVED: Final = "a reorganisation removed it"
 
@@ -54,29 +58,47 @@ class Keeper:
         self.chain = chain
         self.settings = settings
 
-    def restore(self) -> None:
+    def restore(self, besides: Asking[Prospect] | None = None) -> Prospect | None:
         """Send again what a reorganisation removed, and note what none can remove any more.
 
         What the contract does not take yet is held: what it followed from may come back, from here
         or from elsewhere, so that it is tried again the next time.
 
+        Args:
+            besides: what is to be asked as well, of a chain that has all that it should
+
+        Returns:
+            the answer to that, unless it has to be asked by itself
+
         Raises:
             NoAnswer: no node answered for as long as the settings say.
+            OtherChain: see the chain.
         """
-        known = self._to_restore()
-        if not known:
-            return
-        # the newest is not enough: it may have been found on a branch that lacks an older one
-        found = [one.inclusion for one in known if one.inclusion]
-        head, are_there = self.patiently(lambda: self.chain.still_holds(found))
-        if not are_there or any(one.is_held for one in known):
+        kept = self._journal.kept(self.settings.final_depth)
+        if not kept:
+            return None
+        prospect = None
+        are_there = not any(one.is_held for one in kept)
+        if are_there:
+            # the newest is not enough: it may have been found on a branch that lacks an older one
+            holds = self.chain.still_holds({one.place for one in kept if one.place})
+            if besides and len(besides.questions) + len(holds.questions) <= _QUESTIONS:
+                asking = both(besides, holds)
+                prospect, are_there = self.patiently(lambda: self.chain.learn(asking))
+                head = prospect[0].head
+            else:
+                head, are_there = self.patiently(
+                    lambda: self.chain.learn(both(self.chain.head(), holds))
+                )
+        if not are_there:
             with self._locks.hold(_RESTORING):
                 self._send_in_order(*self._look())
-            return
-        mined = [one for one in known if one.state is State.MINED]
-        deep = [one for one in mined if head - _block(one) >= self.settings.final_depth]
+            return None
+        mined = [(one.id, one.place) for one in kept if one.state is State.MINED and one.place]
+        deep = [number for number, (at, _) in mined if head - at >= self.settings.final_depth]
         if len(deep) >= _FEW:
-            self.look_for(deep)
+            self.look_for(self._journal.again(deep))
+        return prospect
 
     def look_for(self, entries: Sequence[Entry]) -> int:
         """Note which of these are in a block by now; returns the number of the latest block."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from ml.chain.outbox import fees
 from ml.chain.outbox.answers import Answer
-from ml.chain.outbox.chain import Reverts, Standing
+from ml.chain.outbox.chain import Prospect
 from ml.chain.outbox.entry import OPEN, Call, Entry, State
 from ml.chain.outbox.fees import TooDear
 from ml.chain.outbox.journal import Journal, Prepared
 from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.outbox.locks import Locks
+from ml.chain.outbox.trials import Reverts, Tried
 from ml.chain.outbox.watching import NotSent, Signer, Watch, not_sent
 from ml.errors import ModelproofError
 
@@ -35,8 +36,6 @@ class Order:
     """A call that is to be made once."""
 
     call: Call
-    payload: bytes = b""
-    """What goes with it."""
     subject: str | None = None
     """The first indexed value of the events that are about the same thing, as a topic."""
 
@@ -63,38 +62,33 @@ class SenderQueue:
         self._delivered = delivered
         self._watch = Watch(sender, journal, keeper, sign)
 
-    def resume(self, order: Order) -> Entry | None:
-        """The entry of an earlier run that was to do the same, if nobody got to know its result.
-
-        One that is in a block counts if the contract would refuse the same now, or nothing has
-        happened since: else it is meant again.
-
-        Raises:
-            Reverts: it is in no block, and the contract would refuse it now.
-        """
-        if not self._unreported(order.call.operation(self._chain.chain_id)):
-            return None
-        with self._locks.hold(self.sender):
-            self._watch.settle()
-            (entry,) = self._resume([order])
-            return entry
-
     def put(self, orders: Sequence[Order]) -> list[Entry]:
         """Write calls down, send them, and return without waiting for them.
 
-        Either all are sent or none. They must not depend on each other.
+        Either all are sent or none. They must not depend on each other. What an earlier run was to
+        do of them, and nobody got to know the result of, is not done again: one that is in a block
+        counts if the contract would refuse the same now, or nothing has happened since; else it is
+        meant again.
+
+        Returns:
+            for each its entry; what the call returned when it was tried is the payload
 
         Raises:
             Reverts: a contract would refuse one of them.
             TooDear: gas costs more now than the cap allows.
             NotSent, NoAnswer, JournalError, NotSigned: see there.
         """
+        operations = {order.call.operation(self._chain.chain_id) for order in orders}
         with self._locks.hold(self.sender):
-            self._watch.settle()
-            before = self._resume(orders)
-            pairs = list(zip(orders, before, strict=True))
-            added = iter(self._add([order for order, entry in pairs if entry is None]))
-            return [entry or next(added) for entry in before]
+            if any(self._unreported(each) for each in operations):
+                self._watch.settle()
+                before = self._resume(orders)
+                pairs = list(zip(orders, before, strict=True))
+                added = iter(self._add([order.call for order, entry in pairs if entry is None]))
+                return [entry or next(added) for entry in before]
+            calls = [order.call for order in orders]
+            asking = self._chain.prospect(self.sender, calls) if calls else None
+            return self._add(calls, self._watch.settle(asking))
 
     def wait(self, entries: Sequence[Entry]) -> list[Entry]:
         """Wait until each is in a block, and confirmed as the network asks, or refused.
@@ -214,34 +208,37 @@ class SenderQueue:
 
     # New entries
 
-    def _add(self, orders: Sequence[Order]) -> list[Entry]:
-        if not orders:
+    def _add(self, calls: Sequence[Call], prospect: Prospect | None = None) -> list[Entry]:
+        """Write new entries down and send them.
+
+        Args:
+            calls: what they are to do
+            prospect: of these, if it is known
+        """
+        if not calls:
             return []
-        calls = [order.call for order in orders]
-        standing = self._watch.standing()
-        gas = self._gas(calls, standing)
+        asking = self._chain.prospect(self.sender, calls)
+        standing, tried = prospect or self._keeper.patiently(lambda: self._chain.learn(asking))
+        would_do = _not_refused(tried)
+        gas = [min(one.gas, standing.gas_limit) for one in would_do]
         offered = fees.offer(standing.market, self._settings.fee_cap)
         cost = sum(gas) * offered.maximum + sum(call.value for call in calls)
         if standing.balance < cost:
             raise _too_poor(self.sender, standing.balance, cost)
         first = self._watch.next_nonce(standing)
         prepared = [
-            Prepared(order.call, self._sign(order.call, nonce, limit, offered), order.payload)
-            for nonce, (order, limit) in enumerate(zip(orders, gas, strict=True), first)
+            Prepared(call, self._sign(call, nonce, limit, offered), one.returned)
+            for nonce, (call, limit, one) in enumerate(
+                zip(calls, gas, would_do, strict=True), first
+            )
         ]
-        entries = self._journal.add(prepared, self._delivered)
-        self._delivered.clear()
+        told = set(self._delivered)
+        entries = self._journal.add(prepared, told)
+        self._delivered.difference_update(
+            told
+        )  # others may have come from another thread meanwhile
         self._refuse(entries, self._watch.deliver(entries))
         return entries
-
-    def _gas(self, calls: Sequence[Call], standing: Standing) -> list[int]:
-        limits = self._keeper.patiently(lambda: self._chain.estimate(calls, standing.gas_limit))
-        gas = []
-        for limit in limits:
-            if isinstance(limit, Reverts):
-                raise limit
-            gas.append(limit)
-        return gas
 
     def _refuse(
         self, entries: Sequence[Entry], answers: Sequence[tuple[Answer, str] | None]
@@ -333,6 +330,16 @@ class SenderQueue:
             except (TooDear, NotSent) as error:
                 return str(error)
         return ""
+
+
+def _not_refused(tried: Sequence[Tried | Reverts]) -> list[Tried]:
+    """What calls come to that would all do; raises the first `Reverts` if one would not."""
+    would_do = []
+    for one in tried:
+        if isinstance(one, Reverts):
+            raise one
+        would_do.append(one)
+    return would_do
 
 
 def _too_poor(sender: str, balance: int, cost: int) -> ModelproofError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from eth_tester.exceptions import TransactionFailed, ValidationError
 from web3.exceptions import Web3Exception, Web3RPCError
 from web3.providers.eth_tester import EthereumTesterProvider
 
@@ -14,6 +14,9 @@ from ml.errors import ModelproofError
 
 if TYPE_CHECKING:
     from web3 import Web3
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 Question: TypeAlias = tuple[str, Sequence[Any]]
 """A method and its parameters."""
@@ -65,6 +68,28 @@ class RpcError:
         return self.code == _REVERTED or bool(self.data) or any(word in text for word in _FAILING)
 
 
+@dataclass(frozen=True, slots=True)
+class Asking(Generic[T]):
+    """Questions that go together, and what is made of the answers.
+
+    Not all need come from one state of the chain, nor from one node: some that answer in the name
+    of many share the questions of one request out among these.
+    """
+
+    questions: Sequence[Question]
+    read: Callable[[Sequence[Any]], T]
+    """Takes a result, or an `RpcError`, for each question in its place."""
+
+
+def both(one: Asking[T], other: Asking[U]) -> Asking[tuple[T, U]]:
+    """What is asked in one request, and read one after the other."""
+    count = len(one.questions)
+    return Asking(
+        [*one.questions, *other.questions],
+        lambda answers: (one.read(answers[:count]), other.read(answers[count:])),
+    )
+
+
 class Rpc:
     """Questions to one node."""
 
@@ -100,6 +125,14 @@ class Rpc:
             answers += self._together(self._many, questions[start : start + _MOST_AT_ONCE])
         return answers
 
+    def learn(self, asking: Asking[T]) -> T:
+        """Ask what goes together.
+
+        Raises:
+            NoAnswer: see there.
+        """
+        return asking.read(self.ask_all(asking.questions))
+
     def _together(
         self, many: Callable[[Sequence[Question]], Any], questions: Sequence[Question]
     ) -> list[Any]:
@@ -115,10 +148,23 @@ class Rpc:
         except Web3RPCError as error:
             told = (error.rpc_response or {}).get("error")
             return _error(told) if isinstance(told, Mapping) else RpcError(str(error))
-        except TransactionFailed as error:
-            return RpcError(str(error), getattr(error, "data", None), _REVERTED)
-        except (Web3Exception, ValidationError) as error:
+        except Web3Exception as error:
             return RpcError(str(error), getattr(error, "data", None))
+        except _failures_of_the_tester() as error:  # looked at where none of the above fits
+            failed, _ = _failures_of_the_tester()
+            code = _REVERTED if isinstance(error, failed) else None
+            return RpcError(str(error), getattr(error, "data", None), code)
+
+
+@cache
+def _failures_of_the_tester() -> tuple[type[Exception], type[Exception]]:
+    """What a chain within the process raises by itself: for a call that fails, for what it bars.
+
+    Imported only where one is asked, as that takes half a second.
+    """
+    from eth_tester.exceptions import TransactionFailed, ValidationError
+
+    return TransactionFailed, ValidationError
 
 
 def _in_order(answers: Any, count: int) -> list[Any]:

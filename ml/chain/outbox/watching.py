@@ -7,11 +7,12 @@ from typing import Final, TypeAlias
 
 from ml.chain.outbox import fees
 from ml.chain.outbox.answers import TAKEN, Answer
-from ml.chain.outbox.chain import OtherChain, Standing
+from ml.chain.outbox.chain import OtherChain, Prospect, Standing
 from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, State
 from ml.chain.outbox.fees import Fees, TooDear
 from ml.chain.outbox.journal import Journal, Prepared
 from ml.chain.outbox.keeping import Keeper, replaced
+from ml.chain.outbox.rpc import Asking
 from ml.chain.refusals import reverted_with
 from ml.errors import ModelproofError
 
@@ -42,21 +43,31 @@ class Watch:
         self._settings = keeper.settings
         self._sign = sign
 
-    def settle(self) -> None:
+    def settle(self, besides: Asking[Prospect] | None = None) -> Prospect | None:
         """Find out what became of everything, and send again what the chain does not have.
+
+        Args:
+            besides: what is to be asked as well, where there is nothing to do
+
+        Returns:
+            the answer to that, unless it has to be asked by itself
 
         Raises:
             NotSent: a node refuses one of them for good.
             NoAnswer: no node answered for as long as the settings say.
         """
-        self._keeper.restore()
+        if besides and self._journal.entries(self.sender, OPEN):
+            besides = None
+        prospect = self._keeper.restore(besides)
         for _ in range(_ROUNDS):
             waiting = self._journal.entries(self.sender, OPEN)
             if not waiting:
-                return
+                return prospect
+            prospect = None
             self._keeper.look_for(waiting)
             if self._send_again():
-                return
+                break
+        return None
 
     def standing(self) -> Standing:
         """How the sender stands on the chain now."""
@@ -133,9 +144,7 @@ class Watch:
 
         What is held has none for now.
         """
-        kept = self._journal.entries(self.sender, (*OPEN, State.MINED))
-        taken = [one.nonce for one in kept if not one.is_held]
-        return max(standing.pending, max(taken, default=-1) + 1)
+        return max(standing.pending, self._journal.last_nonce(self.sender) + 1)
 
     # What is in no block
 
