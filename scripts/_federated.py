@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ml.errors import ModelproofError
 
 if TYPE_CHECKING:
     from ml.chain.registry import ModelRegistry
     from ml.chain.session import Session
+    from ml.federated.local.start import Start
     from ml.federated.robust import AnyRule, UnclippedRule
     from ml.federated.run_configuration import RunConfiguration
+    from ml.federated.run_folder import RunFolder
     from ml.training.architectures import Architecture
 
 RULES = ("fedavg", "fedavgm", "fedadam", "median", "trimmed-mean", "krum")
@@ -150,3 +153,45 @@ def registry_of(session: Session, run: RunConfiguration) -> ModelRegistry:
             f" this is {registry.address} of chain {session.chain_id}: name its --network."
         )
     return registry
+
+
+def start_of(folder: RunFolder, data: Path | None, options: Mapping[str, Any]) -> Start:
+    """How to start a training: by its options; gone on with, as it was started but for those given.
+
+    Raises:
+        ModelproofError: nothing was begun that could be gone on with, how it was started cannot be
+            read, or clients on other machines cannot be asked.
+        UsageError: it is not said where the data is.
+    """
+    from dataclasses import replace
+
+    from ml.federated.local import start as starting
+
+    told = {
+        "are_clients_elsewhere": ("cards", options["cards"] is not None),
+        "workers": ("workers", options["workers"]),
+        "validators": ("validators", options["validators"]),
+        "queues": ("queues", options["queues"]),
+        "places": ("places", tuple(_absolute(place) for place in options["places"])),
+        "replicas": ("replicas", options["replicas"]),
+    }
+    here: dict[str, Any] = {} if data is None else {"data": str(data.absolute())}
+    if options["resume"]:
+        folder.read()
+        before = starting.read(folder)
+        if before is not None:
+            given = {field: value for field, (option, value) in told.items() if _is_given(option)}
+            return replace(before, **here, **given)
+    if data is None:
+        raise click.UsageError(f"DATA is missing, and {folder.root} does not say where it is.")
+    return starting.Start(**here, **{field: value for field, (_, value) in told.items()})
+
+
+def _is_given(option: str) -> bool:
+    """Whether an option of this command was typed, or its variable of the environment is set."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+
+
+def _absolute(place: str) -> str:
+    return place if place.startswith("ipfs:") else str(Path(place).absolute())

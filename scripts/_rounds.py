@@ -106,7 +106,8 @@ def show_outcome(
             " holdout, which was read once."
         )
     else:
-        ui.say(f"Training goes on: `ape run federate --resume` (v{state.current} is current).")
+        again = f"ape run federate --resume --folder {folder.root}"
+        ui.say(f"Training goes on: `{again}` (v{state.current} is current).")
     gas = _gas(registry, run)
     rounds = max(len(outcome.rounds), 1)
     ui.say(

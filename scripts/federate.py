@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scripts._cli import Ui, command
-from scripts._federated import architecture_of, broker_option, registry_of, rule_of, rule_options
+from scripts._federated import (
+    architecture_of,
+    broker_option,
+    registry_of,
+    rule_of,
+    rule_options,
+    start_of,
+)
 from scripts._models import NewModel, open_or_create, policy_options
 from scripts._stores import places_option, replicas_option
 
@@ -17,17 +24,20 @@ if TYPE_CHECKING:
     from ml.chain.session import Session
     from ml.federated.local.running import Machine
     from ml.federated.local.setting_up import Plan
+    from ml.federated.local.start import Start
     from ml.federated.run_configuration import RunConfiguration, RunValidator
     from ml.federated.run_folder import RunFolder
 
 
 @command("ape run federate data/mnist --architecture 2nn --fraction 0.5 --rounds 10")
-@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument(
+    "data", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False
+)
 @click.option("--model", help="Its name.  [default: DATASET-ARCHITECTURE-federated]")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Of the run.  [default: runs/MODEL]"
 )
-@click.option("--resume", is_flag=True, help="Go on with the run that was begun in the folder.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder, as it was started.")
 @click.option("--rounds", type=click.IntRange(1), help="Stop after so many, if not over before.")
 @click.option(
     "--architecture",
@@ -134,24 +144,25 @@ if TYPE_CHECKING:
 @broker_option
 @places_option
 @replicas_option
-def cli(ui: Ui, data: Path, **options: Any) -> None:
+def cli(ui: Ui, data: Path | None, **options: Any) -> None:
     """Train on DATA, which `ape run prepare` divided among clients.
 
     Each round, some clients train on their own samples; what they send is signed, encrypted and
     stored; it is aggregated, stored, registered and validated, and the contract decides by the
-    model's policy whether to go on, to go back or to end. Stopped at any time, it goes on with
-    --resume. `ape run replay` checks all of it again afterwards.
+    model's policy whether to go on, to go back or to end. `ape run replay` checks all of it again
+    afterwards.
+
+    Stopped at any time, it goes on with --resume, which needs to know --folder, --model or DATA.
+    Where data, clients, validators, broker and stores are is remembered in the folder, readable by
+    its owner alone; what is given again replaces it.
     """
     from ml.chain.records import Role
-    from ml.federated import prepared
+    from ml.federated.local import start as starting
     from ml.federated.local.running import federate
-    from ml.federated.run_folder import RunFolder
     from scripts._rounds import Watcher, show_outcome
 
-    _check_others_can_be_asked(options)
-    metadata = prepared.read_metadata(data)
-    name = options["model"] or f"{metadata.dataset_name}-{options['architecture']}-federated"
-    folder = RunFolder(options["folder"] or Path("runs") / name)
+    folder = _folder(data, options)
+    start = start_of(folder, data, options)
     with ui.connect(lasting=False) as session:
         trainer = ui.account(session, Role.TRAINER)
         if options["resume"]:
@@ -159,8 +170,8 @@ def cli(ui: Ui, data: Path, **options: Any) -> None:
             registry = registry_of(session, run)
         else:
             registry = session.registry()
-            run = _begin(ui, session, registry, data, name, folder, options)
-        machine = _machine(session, registry, run, folder, data, options)
+            run = _begin(ui, session, registry, folder, start, options)
+        machine = _machine(session, registry, run, folder, start)
         with Watcher(ui) as watcher:
             outcome = federate(
                 folder,
@@ -171,23 +182,43 @@ def cli(ui: Ui, data: Path, **options: Any) -> None:
                 operator=ui.account(session, Role.OPERATOR),
                 tell=watcher.tell,
                 rounds=options["rounds"],
+                started=lambda _: starting.keep(folder, start),
             )
         show_outcome(ui, run, registry, folder, outcome)
+
+
+def _folder(data: Path | None, options: dict[str, Any]) -> RunFolder:
+    """The run's folder, by what names it."""
+    from ml.federated.run_folder import RunFolder
+
+    if options["folder"]:
+        return RunFolder(options["folder"])
+    return RunFolder(Path("runs") / _model_name(data, options))
+
+
+def _model_name(data: Path | None, options: dict[str, Any]) -> str:
+    from ml.federated import prepared
+
+    if options["model"]:
+        return str(options["model"])
+    if data is None:
+        raise click.UsageError("DATA is missing; --resume needs it, --folder or --model.")
+    return f"{prepared.read_metadata(data).dataset_name}-{options['architecture']}-federated"
 
 
 def _begin(
     ui: Ui,
     session: Session,
     registry: ModelRegistry,
-    data: Path,
-    name: str,
     folder: RunFolder,
+    start: Start,
     options: dict[str, Any],
 ) -> RunConfiguration:
     from ml.chain.records import Role
     from ml.errors import ModelproofError
     from ml.federated import prepared
     from ml.federated.configuration import SERVICE_PATH
+    from ml.federated.local import start as starting
     from ml.federated.local.setting_up import clients_from_cards, clients_here, set_up
 
     if folder.exists():
@@ -195,13 +226,15 @@ def _begin(
             f"a run was begun in {folder.root}: go on with it by --resume, or name another"
             " --folder and --model."
         )
+    data = Path(start.data)
     plan = _plan(prepared.read_metadata(data).dataset_name, options)
     test_set = prepared.read_service(data / SERVICE_PATH).test_dataset_root
     new = NewModel(test_set, options["preset"], options["limits"], None)
     with folder.locked():
+        starting.keep(folder, start)
         cards = options["cards"]
         clients = clients_from_cards(cards) if cards else clients_here(folder, data)
-        model = open_or_create(ui, session, registry, name, new)
+        model = open_or_create(ui, session, registry, _model_name(data, options), new)
         quorum = registry.model(model.id).policy.quorum
         return set_up(
             folder,
@@ -211,7 +244,7 @@ def _begin(
             plan,
             data,
             clients,
-            _validators(session, folder, options["validators"], quorum),
+            _validators(session, folder, start.validators, quorum),
             admin=ui.account(session, Role.ADMIN),
             trainer=ui.account(session, Role.TRAINER),
         )
@@ -289,46 +322,25 @@ def _machine(
     registry: ModelRegistry,
     run: RunConfiguration,
     folder: RunFolder,
-    data: Path,
-    options: dict[str, Any],
+    start: Start,
 ) -> Machine:
     import os
 
     from ml.federated.local.process import Where
     from ml.federated.local.running import Machine
 
-    named = _named_validators(session, options["validators"], len(run.validators))
+    named = _named_validators(session, start.validators, len(run.validators))
     return Machine(
         where=Where(
             folder=str(folder.root.absolute()),
-            data=str(data.absolute()),
-            places=tuple(_absolute(place) for place in options["places"]),
-            replicas=options["replicas"],
+            data=start.data,
+            places=start.places,
+            replicas=start.replicas,
             network=session.network_for_others,
             registry_block=registry.deployed_at,
             outbox=str((folder.root / "outbox").absolute()),
         ),
-        queues=options["queues"] or "memory://",
-        workers=0 if _are_elsewhere(options) else options["workers"] or os.cpu_count() or 1,
+        queues=start.queues or "memory://",
+        workers=(start.workers or os.cpu_count() or 1) if start.workers_here else 0,
         validators=[(at, text) for at, text in enumerate(named) if "=" not in text],
     )
-
-
-def _check_others_can_be_asked(options: dict[str, Any]) -> None:
-    """Check that clients on other machines can be reached, before anything is put on record.
-
-    Raises:
-        ModelproofError: no broker is named.
-    """
-    from ml.errors import ModelproofError
-
-    if _are_elsewhere(options) and not options["queues"]:
-        raise ModelproofError("clients on other machines need --broker, to be asked by.")
-
-
-def _are_elsewhere(options: dict[str, Any]) -> bool:
-    return options["cards"] is not None or options["workers"] == 0
-
-
-def _absolute(place: str) -> str:
-    return place if place.startswith("ipfs:") else str(Path(place).absolute())

@@ -4,13 +4,15 @@
 
     runs/mnist/
       run.json              what the training is (`run_configuration`)
+      start.json            how it was started on this machine (`local.start`): broker, stores
       journal.sqlite        how far it has come (`coordinator.journal`)
       coordinator.key       X25519; updates are encrypted for it
       clients/client_0/ …   identities of the clients that run on this machine
       validators/0/ …       the X25519 keys of the validators that do
       report.json           the final report
 
-Who has the folder can read every update, and speak for the clients whose identities are in it.
+Who has the folder can read every update, speak for the clients whose identities are in it, and use
+the broker.
 """
 
 from __future__ import annotations
@@ -43,6 +45,11 @@ class RunFolder:
     def run_path(self) -> Path:
         """Of the run's configuration."""
         return self.root / "run.json"
+
+    @property
+    def start_path(self) -> Path:
+        """Of how the run was started on this machine."""
+        return self.root / "start.json"
 
     @property
     def journal_path(self) -> Path:

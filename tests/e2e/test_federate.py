@@ -49,7 +49,7 @@ Run: TypeAlias = Callable[..., Any]
 
 @dataclass
 class Place:
-    """A training's folders, and what is typed each time."""
+    """A training's folders, and what is typed."""
 
     home: Path
     programs: Background
@@ -64,11 +64,15 @@ class Place:
         return self.home / "run"
 
     def federate(self, *given: str, variables: dict[str, str] | None = None) -> Program:
-        """Start the training in the background, or go on with it."""
+        """Start the training in the background."""
         always = ("--folder", self.folder, "--workers", "1")
         return self.programs.start(
             "federate", self.data, *always, *given, variables=variables or self.variables
         )
+
+    def resume(self, *given: str) -> Program:
+        """Go on with it, without saying again where anything is."""
+        return self.programs.start("federate", "--resume", "--folder", self.folder, *given)
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +265,7 @@ def test_killed_training_goes_on_and_is_steered_from_another_process(
     run: Run, killed: Killed
 ) -> None:
     place = killed.place
-    shown = place.federate("--resume", "--rounds", "2").succeed()
+    shown = place.resume("--rounds", "2").succeed()
     header, rows = table(shown)
     assert header == ["round", "version", "from", "clients", "accuracy", "verdict", "seconds"]
     last = int(rows[-1][0])
@@ -270,7 +274,7 @@ def test_killed_training_goes_on_and_is_steered_from_another_process(
         [str(at), f"v{at}", f"v{at - 1}" if at > 1 else "seed", "3"]
         for at in range(last - len(rows) + 1, last + 1)
     ]
-    assert "Training goes on: `ape run federate --resume` (v" in shown
+    assert f"Training goes on: `ape run federate --resume --folder {place.folder}` (v" in shown
     registered = run("history", MODEL)["versions"]
     run_file = place.folder / "run.json"
     assert registered[last - 1]["weights"] == weights_after(run_file, place.data, last)
@@ -281,7 +285,7 @@ def test_killed_training_goes_on_and_is_steered_from_another_process(
     assert [one["address"] for one in standing] == [
         one.address for one in run_configuration.read(run_file).clients
     ]
-    program = place.federate("--resume", "--json")
+    program = place.resume("--json")
     program.says(f"round {last + 1}: v{last + 1} from 2 clients")
     run("clients", "reinstate", MODEL, "1", "--reason", "mended")
     run("rollback", MODEL, "1", "--reason", "a bad feeling")

@@ -36,6 +36,8 @@ ROUNDS = 5
 FIRST = (20, 45, 80, 110, 150)
 """Steps after which a coordinator is killed first, when there is time."""
 MODEL = "digits"
+UNSAID = {"MODELPROOF_BROKER": "", "MODELPROOF_STORE": ""}
+"""What a coordinator that goes on is not told again."""
 
 Run: TypeAlias = Callable[..., Any]
 
@@ -86,8 +88,8 @@ class Training:
         run("prepare", "iris", "--num-clients", "3", "--output-dir", self.data)
         self.key = folder / f"{name}.key"
         public = run("keys", "generate", self.key)["public"]
-        self.begin = ("--model", name, *given)
-        self.always = ("--workers", "0", "--validator", f"test:2={public}", "--json")
+        who = ("--workers", "0", "--validator", f"test:2={public}")
+        self.begin: tuple[str | Path, ...] = (self.data, "--model", name, *given, *who)
 
     @property
     def run_file(self) -> Path:
@@ -96,11 +98,10 @@ class Training:
 
     def coordinate(self, *having: str) -> Program:
         """Begin, or go on."""
-        how: tuple[str, ...] = ("--resume",) if self.run_file.exists() else self.begin
-        folder = ("--folder", self.folder)
-        return self.programs.start(
-            "federate", self.data, *folder, *how, *self.always, having=having
-        )
+        is_begun = self.run_file.exists()
+        how, variables = (("--resume",), UNSAID) if is_begun else (self.begin, None)
+        always = ("federate", "--folder", self.folder, "--json")
+        return self.programs.start(*always, *how, variables=variables, having=having)
 
     def work(self) -> list[Program]:
         """Start the clients and the validator."""
