@@ -1,8 +1,9 @@
 """The journal: one SQLite file per chain, in which every transaction stands before it is sent.
 
-Every change is on the disk before what follows from it is done (``synchronous=FULL``, in a
-write-ahead log), so that a process that is killed leaves behind what another one goes on from.
-Several processes may use one file.
+Every change is in the file before what follows from it is done, so that a process that is killed
+leaves behind what another one goes on from. What only the journal knows is on the disk by then, too
+(``synchronous=FULL``, in a write-ahead log); what the chain would tell again after a power cut goes
+there with it, or later. Several processes may use one file.
 """
 
 from __future__ import annotations
@@ -11,34 +12,37 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, Inclusion, State, key_of
-from ml.chain.outbox.journal_tables import FORMAT, SCHEMA, Kept, attempt_of, entry_of
+from ml.chain.outbox.entry import OPEN, Attempt, Entry, Inclusion, State
+from ml.chain.outbox.journal_tables import (
+    FORMAT,
+    INDEXES,
+    SCHEMA,
+    TO_RESTORE,
+    Kept,
+    Prepared,
+    attempt_of,
+    entry_of,
+    insert,
+    insert_attempt,
+    now,
+    readable,
+)
 from ml.errors import ModelproofError
 
 _BUSY_TIMEOUT_S: Final = 60.0
 _IN_MEMORY: Final = ":memory:"
+_ON_DISK: Final = "FULL"
+_TOLD_AGAIN: Final = "NORMAL"
+"""For what the chain would tell again: where a transaction is, and that a node has it."""
 _AT_ONCE: Final = 500
 """Entries that one statement asks for by their numbers."""
 
 
 class JournalError(ModelproofError):
     """The journal cannot be read or written: nothing is sent then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A call with the first transaction that was signed for it, to be written down."""
-
-    call: Call
-    attempt: Attempt
-    payload: bytes = b""
-    for_nobody: bool = False
-    """Nobody waits for its result."""
 
 
 class Journal:
@@ -62,11 +66,12 @@ class Journal:
         self.path = path
         self._chain_id = chain_id
         self._lock = threading.RLock()
+        self._synchronous = _ON_DISK
         with self._failing_clearly():
             if path is not None and not is_read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(
-                _readable(path) if path and is_read_only else path or _IN_MEMORY,
+                readable(path) if path and is_read_only else path or _IN_MEMORY,
                 timeout=_BUSY_TIMEOUT_S,
                 isolation_level=None,  # transactions begin and end where this says so
                 check_same_thread=False,
@@ -93,20 +98,20 @@ class Journal:
         with self._writing():
             for number in reported:
                 self._update(number, "reported = 1")
-            numbers = [self._insert(one) for one in prepared]
+            numbers = [insert(self._database, self._chain_id, one) for one in prepared]
         return self.again(numbers)
 
     def replace(self, entry: Entry, instead: Prepared, why: str) -> Entry:
         """Drop an entry and write down what takes its place, both or neither; return the latter."""
         with self._writing():
-            number = self._insert(instead)
+            number = insert(self._database, self._chain_id, instead)
             self._update(entry.id, "state = ?, failure = ?", State.DROPPED, why)
         return self.entry(number)
 
     def add_attempt(self, entry: Entry, attempt: Attempt) -> Entry:
         """Write another signed transaction of an entry down; its nonce is the entry's from now."""
         with self._writing():
-            self._insert_attempt(entry.id, len(entry.attempts), attempt)
+            insert_attempt(self._database, entry.id, len(entry.attempts), attempt)
             self._update(entry.id, "nonce = ?", attempt.nonce)
         return self.entry(entry.id)
 
@@ -124,7 +129,7 @@ class Journal:
             self._database.execute(
                 "UPDATE entries SET failure = ?, reverted_with = ?, changed = ?"
                 " WHERE id = ? AND state IN (?, ?)",
-                (why, reverted, _now(), entry.id, *OPEN),
+                (why, reverted, now(), entry.id, *OPEN),
             )
 
     def include(self, entry: Entry, state: State, found: Inclusion, reverted: bytes = b"") -> Entry:
@@ -137,7 +142,7 @@ class Journal:
         noted = list(noted)
         if not noted:
             return
-        with self._writing():
+        with self._writing(_TOLD_AGAIN):
             for entry, state, found, reverted in noted:
                 self._update(
                     entry.id,
@@ -214,11 +219,10 @@ class Journal:
 
     def kept(self, depth: int) -> list[Kept]:
         """The same as `to_restore`, in short."""
-        condition, values = _to_restore(depth)
         with self._lock, self._failing_clearly():
             rows = self._database.execute(
-                f"SELECT id, state, block, block_hash FROM entries WHERE {condition}",  # noqa: S608
-                values,
+                f"SELECT id, state, block, block_hash FROM entries WHERE {TO_RESTORE}",  # noqa: S608
+                (depth,),
             ).fetchall()
         return [
             Kept(number, State(state), None if block is None else (block, block_hash))
@@ -231,16 +235,15 @@ class Journal:
         Args:
             depth: so many blocks below the last one that is known of, none is undone
         """
-        condition, values = _to_restore(depth)
-        return self._entries(condition, *values)
+        return self._entries(TO_RESTORE, depth)
 
     def last_nonce(self, sender: str) -> int:
         """The highest that a sender has a use for, -1 if none; what is held has none for now."""
         with self._lock, self._failing_clearly():
             (nonce,) = self._database.execute(
-                "SELECT coalesce(max(nonce), -1) FROM entries WHERE sender = ? AND (state = ?"
-                " OR (state IN (?, ?) AND failure = ''))",
-                (sender, State.MINED, *OPEN),
+                "SELECT coalesce(max(nonce), -1) FROM entries WHERE sender = ?"
+                " AND state IN (?, ?, ?) AND (state = ? OR failure = '')",
+                (sender, *OPEN, State.MINED, State.MINED),
             ).fetchone()
         return int(nonce)
 
@@ -256,7 +259,7 @@ class Journal:
         entries = list(entries)
         if not entries:
             return
-        with self._writing():
+        with self._writing(_TOLD_AGAIN):
             for entry in entries:
                 self._update(
                     entry.id,
@@ -284,67 +287,22 @@ class Journal:
                     attempts[row["entry"]].append(attempt_of(row))
         return [entry_of(row, attempts[row["id"]]) for row in rows]
 
-    def _insert(self, one: Prepared) -> int:
-        operation = one.call.operation(self._chain_id)
-        (before,) = self._database.execute(
-            "SELECT count(*) FROM entries WHERE operation = ?", (operation,)
-        ).fetchone()
-        now = _now()
-        done = self._database.execute(
-            "INSERT INTO entries (key, operation, occurrence, sender, recipient, value, data,"
-            " label, payload, state, nonce, reported, created, changed)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                key_of(operation, before),
-                operation,
-                before,
-                one.call.sender,
-                one.call.to,
-                str(one.call.value),
-                one.call.data,
-                one.call.label,
-                one.payload,
-                State.PREPARED,
-                one.attempt.nonce,
-                int(one.for_nobody),
-                now,
-                now,
-            ),
-        )
-        number = int(done.lastrowid or 0)
-        self._insert_attempt(number, 0, one.attempt)
-        return number
-
-    def _insert_attempt(self, entry: int, number: int, attempt: Attempt) -> None:
-        self._database.execute(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                entry,
-                number,
-                attempt.hash,
-                attempt.raw,
-                attempt.nonce,
-                attempt.gas,
-                attempt.max_fee,
-                attempt.priority_fee,
-                _now(),
-            ),
-        )
-
     def _update(self, entry: int, changes: str, *values: object) -> None:
         self._database.execute(
             f"UPDATE entries SET {changes}, changed = ? WHERE id = ?",  # noqa: S608 (ours)
-            (*values, _now(), entry),
+            (*values, now(), entry),
         )
 
     # The file
 
     def _make(self, chain_id: int, genesis: str) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in ("journal_mode = WAL", f"synchronous = {_ON_DISK}", "foreign_keys = ON"):
             self._database.execute(f"PRAGMA {pragma}").fetchall()
         if self._version() == 0:
             chain = f"INSERT INTO chain VALUES ({chain_id}, '{_hex(genesis)}');"  # noqa: S608
             self._database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {chain} COMMIT;")
+        if self._version() == FORMAT:
+            self._database.executescript(INDEXES)
 
     def _check(self, chain_id: int, genesis: str) -> None:
         if self._version() != FORMAT:
@@ -368,9 +326,16 @@ class Journal:
         return str(self.path or "in memory")
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction: on the disk when the block ends, or undone if it raises."""
+    def _writing(self, synchronous: str = _ON_DISK) -> Iterator[None]:
+        """One transaction: in the file when the block ends, or undone if it raises.
+
+        Args:
+            synchronous: whether it is on the disk then, as SQLite writes it
+        """
         with self._lock, self._failing_clearly():
+            if synchronous != self._synchronous:
+                self._database.execute(f"PRAGMA synchronous = {synchronous}")
+                self._synchronous = synchronous
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -391,25 +356,6 @@ class Journal:
             ) from error
 
 
-def _readable(path: Path) -> str:
-    """What to open where nothing can be written, not even what SQLite keeps beside the file.
-
-    Without a log beside it, the file is all there is.
-    """
-    log = path.with_name(f"{path.name}-wal")
-    is_whole = not log.exists() or not log.stat().st_size
-    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_whole else ''}"
-
-
-def _to_restore(depth: int) -> tuple[str, tuple[object, ...]]:
-    """What entries fulfil that may have to be sent again, and its values."""
-    return (
-        "state = ? OR (state IN (?, ?) AND failure <> '')"
-        " OR (state = ? AND block > (SELECT max(block) FROM entries) - ?)",
-        (State.MINED, *OPEN, State.REFUSED, depth),
-    )
-
-
 def _hex(digest: str) -> str:
     """A digest as it may stand within a statement."""
     return "0x" + bytes.fromhex(digest.removeprefix("0x")).hex()
@@ -417,7 +363,3 @@ def _hex(digest: str) -> str:
 
 def _nonce_of(entry: Entry, found: Inclusion) -> int:
     return next(one.nonce for one in entry.attempts if one.hash == found.transaction)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
-from ml.chain.outbox.entry import Attempt, BlockId, Call, Entry, Inclusion, State
+from ml.chain.outbox.entry import OPEN, Attempt, BlockId, Call, Entry, Inclusion, State, key_of
 
 FORMAT: Final = 1
 
@@ -62,6 +64,34 @@ CREATE TABLE attempts (
 
 PRAGMA user_version = {FORMAT};
 """
+
+INDEXES: Final = """
+CREATE INDEX IF NOT EXISTS entries_by_block ON entries (state, block);
+"""
+"""What files have since later than the rest of their format."""
+
+_HIGHEST: Final = ", ".join(
+    f"coalesce((SELECT max(block) FROM entries WHERE state = '{state}'), -1)"  # noqa: S608 (ours)
+    for state in (State.MINED, State.FINAL, State.REFUSED)
+)
+_IN_NONE: Final = ", ".join(f"'{state}'" for state in OPEN)
+TO_RESTORE: Final = (
+    f"state = '{State.MINED}' OR (state IN ({_IN_NONE}) AND failure <> '')"
+    f" OR (state = '{State.REFUSED}' AND block > max({_HIGHEST}) - ?)"
+)
+"""Which entries are in blocks that may go, and which are held; takes the depth from which on none
+goes. For each state by itself, so that what is final, which is the most, is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call with the first transaction that was signed for it, to be written down."""
+
+    call: Call
+    attempt: Attempt
+    payload: bytes = b""
+    for_nobody: bool = False
+    """Nobody waits for its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +148,69 @@ def entry_of(row: sqlite3.Row, attempts: Sequence[Attempt]) -> Entry:
         created=row["created"],
         changed=row["changed"],
     )
+
+
+def insert(database: sqlite3.Connection, chain_id: int, one: Prepared) -> int:
+    """Add an entry with its first transaction; returns its number."""
+    operation = one.call.operation(chain_id)
+    (before,) = database.execute(
+        "SELECT count(*) FROM entries WHERE operation = ?", (operation,)
+    ).fetchone()
+    at = now()
+    done = database.execute(
+        "INSERT INTO entries (key, operation, occurrence, sender, recipient, value, data,"
+        " label, payload, state, nonce, reported, created, changed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            key_of(operation, before),
+            operation,
+            before,
+            one.call.sender,
+            one.call.to,
+            str(one.call.value),
+            one.call.data,
+            one.call.label,
+            one.payload,
+            State.PREPARED,
+            one.attempt.nonce,
+            int(one.for_nobody),
+            at,
+            at,
+        ),
+    )
+    number = int(done.lastrowid or 0)
+    insert_attempt(database, number, 0, one.attempt)
+    return number
+
+
+def insert_attempt(database: sqlite3.Connection, entry: int, number: int, attempt: Attempt) -> None:
+    """Add a signed transaction of an entry."""
+    database.execute(
+        "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry,
+            number,
+            attempt.hash,
+            attempt.raw,
+            attempt.nonce,
+            attempt.gas,
+            attempt.max_fee,
+            attempt.priority_fee,
+            now(),
+        ),
+    )
+
+
+def readable(path: Path) -> str:
+    """What to open where nothing can be written, not even what SQLite keeps beside the file.
+
+    Without a log beside it, the file is all there is.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    is_whole = not log.exists() or not log.stat().st_size
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_whole else ''}"
+
+
+def now() -> str:
+    """In UTC (ISO 8601)."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -10,7 +10,8 @@ from ml.chain.outbox.answers import Answer
 from ml.chain.outbox.chain import Prospect
 from ml.chain.outbox.entry import OPEN, Call, Entry, State
 from ml.chain.outbox.fees import TooDear
-from ml.chain.outbox.journal import Journal, Prepared
+from ml.chain.outbox.journal import Journal
+from ml.chain.outbox.journal_tables import Prepared
 from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.outbox.locks import Locks
 from ml.chain.outbox.trials import Reverts, Tried
@@ -232,11 +233,9 @@ class SenderQueue:
                 zip(calls, gas, would_do, strict=True), first
             )
         ]
-        told = set(self._delivered)
+        told = set(self._delivered)  # another thread may add to it meanwhile
         entries = self._journal.add(prepared, told)
-        self._delivered.difference_update(
-            told
-        )  # others may have come from another thread meanwhile
+        self._delivered.difference_update(told)
         self._refuse(entries, self._watch.deliver(entries))
         return entries
 

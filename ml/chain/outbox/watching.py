@@ -10,7 +10,8 @@ from ml.chain.outbox.answers import TAKEN, Answer
 from ml.chain.outbox.chain import OtherChain, Prospect, Standing
 from ml.chain.outbox.entry import OPEN, Attempt, Call, Entry, State
 from ml.chain.outbox.fees import Fees, TooDear
-from ml.chain.outbox.journal import Journal, Prepared
+from ml.chain.outbox.journal import Journal
+from ml.chain.outbox.journal_tables import Prepared
 from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.outbox.rpc import Asking
 from ml.chain.refusals import reverted_with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ml.chain.outbox.entry import Attempt, Call, Inclusion, State, key_of
-from ml.chain.outbox.journal import Journal, JournalError, Prepared
+from ml.chain.outbox.journal import Journal, JournalError
+from ml.chain.outbox.journal_tables import TO_RESTORE, Prepared
 
 GENESIS = "0x" + "11" * 32
 SENDER, CONTRACT = "0x" + "22" * 20, "0x" + "33" * 20
@@ -62,6 +63,57 @@ def test_entry_goes_from_prepared_to_final(journal: Journal) -> None:
     assert journal.entry(entry.id).state is State.SENT
     assert journal.include(entry, State.MINED, FOUND).inclusion == FOUND
     assert journal.include(entry, State.FINAL, FOUND).state is State.FINAL
+
+
+def test_what_only_the_journal_knows_is_on_the_disk_when_it_is_written(journal: Journal) -> None:
+    """What the chain would tell again may get there later."""
+    statements: list[str] = []
+    journal._database.set_trace_callback(statements.append)
+    (entry,) = journal.add([PREPARED])
+    steps: dict[str, Callable[[], object]] = {
+        "sent": lambda: journal.mark_sent([entry]),
+        "attempt": lambda: journal.add_attempt(entry, replace(ATTEMPT, max_fee=5 * 10**9)),
+        "mined": lambda: journal.include(entry, State.MINED, FOUND),
+        "reported": lambda: journal.report([entry.id]),
+        "removed": lambda: journal.mark_removed([entry], "gone"),
+        "given up": lambda: journal.give_up(entry, State.DROPPED, "dropped"),
+        "next": lambda: journal.add([PREPARED]),
+    }
+    later = []
+    for name, step in steps.items():
+        step()
+        levels = [one for one in statements if one.startswith("PRAGMA synchronous")]
+        later += [name] if levels and levels[-1].endswith("NORMAL") else []
+    assert later == ["sent", "mined", "removed"]
+
+
+def test_entries_to_look_at_again_are_found_by_their_index(journal: Journal, path: Path) -> None:
+    """As of a journal that has no index yet, and got it when it was opened."""
+    with sqlite3.connect(path) as database:
+        database.execute("DROP INDEX entries_by_block")
+    database.close()
+    again = Journal(path, 1, GENESIS)
+    plan = again._database.execute(
+        f"EXPLAIN QUERY PLAN SELECT id FROM entries WHERE {TO_RESTORE}", (64,)
+    )
+    assert [row["detail"] for row in plan if "SCAN entries" in row["detail"]] == []
+    again.close()
+
+
+def test_entry_is_looked_at_as_long_as_its_block_may_go(journal: Journal) -> None:
+    entries = journal.add([PREPARED] * 6)
+    waiting, held, mined, refused, deep, final = entries
+    journal.hold(held, "not yet")
+    reverted = replace(FOUND, succeeded=False)
+    journal.include(mined, State.MINED, FOUND)
+    journal.include(refused, State.REFUSED, replace(reverted, block=41))
+    journal.include(deep, State.REFUSED, replace(reverted, block=40))
+    journal.include(final, State.FINAL, replace(FOUND, block=104))
+    assert [one.id for one in journal.to_restore(64)] == [held.id, mined.id, refused.id]
+    kept = {one.id: one.place for one in journal.kept(64)}
+    assert kept == {held.id: None, mined.id: FOUND.place, refused.id: (41, FOUND.block_hash)}
+    assert journal.last_nonce(SENDER) == waiting.nonce
+    assert journal.last_nonce(CONTRACT) == -1
 
 
 def test_block_that_is_gone_is_forgotten(journal: Journal) -> None:

@@ -14,6 +14,7 @@ from ml.chain.outbox.answers import Answer
 from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import State
 from ml.chain.outbox.fees import TooDear
+from ml.chain.outbox.journal import Journal
 from ml.chain.outbox.queue import NotMined, Order, SenderQueue
 from ml.chain.outbox.trials import Reverts
 from ml.chain.provenance_log import ProvenanceLog
@@ -130,6 +131,28 @@ def test_call_whose_result_was_told_otherwise_is_made_again(
     assert queue.tell(entry).reported
     (again,) = open_outbox().queue(cast.admin).put([repeatable])
     assert (again.id, again.occurrence) == (entry.id + 1, 1)
+
+
+def test_result_that_arrives_while_others_are_written_down_is_told_with_the_next(
+    open_outbox: Any, append: Any, sender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from another thread, which sends from an account of its own."""
+    outbox = open_outbox()
+    queue, add = outbox.queue(sender), Journal.add
+    first, second = queue.wait(queue.put([append(1), append(2)]))
+    queue.deliver([first])
+
+    def meanwhile(*arguments: Any) -> Any:
+        added = add(*arguments)
+        queue.deliver([second])
+        return added
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", meanwhile)
+        queue.put([append(3)])
+    assert [one.reported for one in outbox.journal.again([first.id, second.id])] == [True, False]
+    queue.put([append(4)])
+    assert outbox.journal.entry(second.id).reported
 
 
 def test_transaction_that_a_node_may_have_taken_is_finished_and_not_made_again(
