@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from ml.artifact.keccak import keccak256
 from ml.chain.anvil import AnvilNode
 from ml.chain.log_records import Recorded, RecordKind
 from ml.chain.outbox.entry import Entry, State
 from ml.chain.outbox.queue import Order
 from ml.chain.provenance_log import ProvenanceLog
+from ml.chain.refusals import ContractRefused
 from ml.chain.session import Session, connect
 from tests.chain.places import kept_apart
 from tests.contracts.story import Cast
@@ -35,7 +37,6 @@ from .faulty_node import (
 DIGESTS = (number.to_bytes(32, "big") for number in itertools.count(1))
 METHODS = (
     "eth_getTransactionCount",
-    "eth_estimateGas",
     "eth_sendRawTransaction",
     "eth_getTransactionReceipt",
 )
@@ -130,6 +131,21 @@ def test_record_is_made_once_whatever_a_node_says(send_once: Any, lie: str) -> N
     records, (entry,) = send_once(fault, method)
     assert len(records) == 1
     assert entry.state is State.MINED
+
+
+@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas"])
+def test_refusal_that_one_answer_alone_tells_is_told_and_nothing_written_down(
+    faulty: FaultyNode, through: Session, log: ProvenanceLog, sender: Any, method: str
+) -> None:
+    known = through.outbox.journal.entries()
+    data = keccak256(b"DigestIsZero(uint8)")[:4] + bytes([0] * 31 + [RecordKind.DATA])
+    error = {"code": 3, "message": "execution reverted", "data": "0x" + data.hex()}
+    faulty.plan(falsifies(lambda _: {"error": error}), method)
+    with pytest.raises(ContractRefused) as caught:
+        ProvenanceLog(log.contract).append(RecordKind.DATA, next(DIGESTS), sender=sender)
+    assert caught.value.name == "DigestIsZero"
+    assert faulty.struck == 1
+    assert through.outbox.journal.entries() == known
 
 
 def test_what_happened_since_is_asked_for_in_portions(

@@ -76,6 +76,23 @@ def test_older_record_that_alone_is_gone_is_sent_again(
     assert recorded()[-2:] == [5_002, 5_001]
 
 
+def test_call_is_prepared_after_what_is_gone_was_sent_again(
+    connected: Session, append: Any, recorded: Any, sender: Any, node: AnvilNode
+) -> None:
+    """Both are asked about in one request, and else it would have the other's nonce."""
+    queue = connected.outbox.queue(sender)
+    node.rpc("evm_setAutomine", False)
+    (gone,) = queue.put([append(6_001)])
+    node.rpc("anvil_mine", "0x1")
+    queue.wait([gone])
+    node.rpc("anvil_reorg", 1, [])
+    (put,) = queue.put([append(6_002)])
+    node.rpc("anvil_mine", "0x1")
+    again, mined = queue.wait([gone, put])
+    assert (again.mined, mined.nonce) == (gone.latest, gone.nonce + 1)
+    assert recorded()[-2:] == [6_001, 6_002]
+
+
 def test_records_that_follow_from_each_other_are_sent_again_in_their_order(
     connected: Session, node: AnvilNode, cast: Cast
 ) -> None:
