@@ -22,18 +22,40 @@ if TYPE_CHECKING:
 
 RULES = ("fedavg", "fedavgm", "fedadam", "median", "trimmed-mean", "krum")
 
-broker_option = click.option(
-    "--broker",
-    "queues",
-    envvar="MODELPROOF_BROKER",
-    show_envvar=True,
-    metavar="URL",
-    help="RabbitMQ, as amqp://user:password@host:5672/, where some run on other machines.",
-)
-
 run_digest_option = click.option(
     "--run-sha256", metavar="DIGEST", help="That RUN must have, as you were told by another way."
 )
+
+
+def broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which broker carries the messages, and who may listen."""
+    for option in (
+        click.option(
+            "--broker-in-clear",
+            is_flag=True,
+            envvar="MODELPROOF_BROKER_IN_CLEAR",
+            show_envvar=True,
+            help="Let a password go to another machine unencrypted, by amqp:// without s.",
+        ),
+        click.option(
+            "--broker-ca",
+            type=click.Path(path_type=Path),
+            envvar="MODELPROOF_BROKER_CA",
+            show_envvar=True,
+            metavar="FILE",
+            help="PEM of the authority of the broker's certificate.  [default: the system's]",
+        ),
+        click.option(
+            "--broker",
+            "queues",
+            envvar="MODELPROOF_BROKER",
+            show_envvar=True,
+            metavar="URL",
+            help="RabbitMQ, as amqps://user:password@host/, where some run on other machines.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def digest_of(text: str | None) -> bytes | None:
@@ -172,6 +194,8 @@ def start_of(folder: RunFolder, data: Path | None, options: Mapping[str, Any]) -
         "workers": ("workers", options["workers"]),
         "validators": ("validators", options["validators"]),
         "queues": ("queues", options["queues"]),
+        "broker_ca": ("broker_ca", _absolute_file(options["broker_ca"])),
+        "is_clear_meant": ("broker_in_clear", options["broker_in_clear"]),
         "places": ("places", tuple(_absolute(place) for place in options["places"])),
         "replicas": ("replicas", options["replicas"]),
     }
@@ -191,6 +215,10 @@ def _is_given(option: str) -> bool:
     """Whether an option of this command was typed, or its variable of the environment is set."""
     source = click.get_current_context().get_parameter_source(option)
     return source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+
+
+def _absolute_file(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def _absolute(place: str) -> str:

@@ -10,7 +10,7 @@ import click
 from scripts._cli import Ui, command
 from scripts._federated import (
     architecture_of,
-    broker_option,
+    broker_options,
     registry_of,
     rule_of,
     rule_options,
@@ -141,7 +141,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     help="Processes for clients here.  [default: one a core; none with --clients]",
 )
-@broker_option
+@broker_options
 @places_option
 @replicas_option
 def cli(ui: Ui, data: Path | None, **options: Any) -> None:
@@ -163,6 +163,7 @@ def cli(ui: Ui, data: Path | None, **options: Any) -> None:
 
     folder = _folder(data, options)
     start = start_of(folder, data, options)
+    start.check_broker()
     with ui.connect(lasting=False) as session:
         trainer = ui.account(session, Role.TRAINER)
         if options["resume"]:
@@ -341,6 +342,7 @@ def _machine(
             outbox=str((folder.root / "outbox").absolute()),
         ),
         queues=start.queues or "memory://",
+        security=start.security,
         workers=(start.workers or os.cpu_count() or 1) if start.workers_here else 0,
         validators=[(at, text) for at, text in enumerate(named) if "=" not in text],
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from scripts._cli import Ui, command
-from scripts._federated import broker_option, digest_of, registry_of, run_digest_option
+from scripts._federated import broker_options, digest_of, registry_of, run_digest_option
 from scripts._stores import open_places, places_option
 
 
@@ -28,7 +28,7 @@ from scripts._stores import open_places, places_option
     help="Where it is kept what was signed, so that nothing is signed that contradicts it.",
 )
 @run_digest_option
-@broker_option
+@broker_options
 @places_option
 def cli(
     ui: Ui,
@@ -38,6 +38,8 @@ def cli(
     signatures: Path,
     run_sha256: str | None,
     queues: str | None,
+    broker_ca: Path | None,
+    broker_in_clear: bool,
     places: tuple[str, ...],
 ) -> None:
     """Measure each version of RUN on the validation part in DATA, and say on chain how good it is.
@@ -54,13 +56,16 @@ def cli(
     from ml.federated.chain_view import ChainView
     from ml.federated.configuration import SERVICE_PATH
     from ml.federated.objects import Objects
-    from ml.federated.transport import QueueNames, broker
+    from ml.federated.transport import QueueNames, address, broker
+    from ml.federated.transport.security import Security
     from ml.federated.validator.process import serve
     from ml.federated.validator.validator import Validator
     from ml.storage.key_files import read_key
 
     if not queues:
         raise ModelproofError("a validator of its own needs --broker, to be asked by.")
+    security = Security(broker_ca, broker_in_clear)
+    address.parse(queues, security)
     run = run_configuration.read(run_file, digest_of(run_sha256))
     part = prepared.read_validation(data / SERVICE_PATH)
     objects = Objects(open_places(places), [read_key(key)])
@@ -68,7 +73,7 @@ def cli(
         chain = ChainView(registry_of(session, run), run.model)
         account = ui.account(session, Role.VALIDATOR)
         validator = Validator(run, chain, objects, part, account, SignedBefore(signatures))
-        with contextlib.closing(broker.connect(queues)) as transport:
+        with contextlib.closing(broker.connect(queues, security)) as transport:
             ui.note(f"Waiting for versions of {run.name}: Ctrl-C stops this.")
             serve(
                 validator,

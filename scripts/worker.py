@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts._cli import Ui, command, command_group
-from scripts._federated import broker_option, digest_of, registry_of, run_digest_option
+from scripts._federated import broker_options, digest_of, registry_of, run_digest_option
 from scripts._stores import open_places, places_option
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def card(ui: Ui, configuration: Path, folder: Path, output: Path | None, alias: 
 @_clients_folder
 @click.option("--alias", metavar="ALIAS", help="Sign with this account of Ape's keystore.")
 @run_digest_option
-@broker_option
+@broker_options
 @places_option
 def run(
     ui: Ui,
@@ -71,6 +71,8 @@ def run(
     alias: str | None,
     run_sha256: str | None,
     queues: str | None,
+    broker_ca: Path | None,
+    broker_in_clear: bool,
     places: tuple[str, ...],
 ) -> None:
     """Train for the clients of CONFIGURATIONS whenever the coordinator of RUN asks, until its end.
@@ -86,10 +88,13 @@ def run(
     from ml.federated.client import identity
     from ml.federated.client.serving import serve
     from ml.federated.client.worker import LocalClient, Worker
-    from ml.federated.transport import broker
+    from ml.federated.transport import address, broker
+    from ml.federated.transport.security import Security
 
     if not queues:
         raise ModelproofError("a worker of its own needs --broker, to be asked by.")
+    security = Security(broker_ca, broker_in_clear)
+    address.parse(queues, security)
     known = run_configuration.read(run_file, digest_of(run_sha256))
     account = _account(ui, alias)
     clients = []
@@ -99,7 +104,7 @@ def run(
     with ui.connect() as session:
         chain = ChainView(registry_of(session, known), known.model)
         worker = Worker(known, chain, open_places(places), clients)
-        with contextlib.closing(broker.connect(queues)) as transport:
+        with contextlib.closing(broker.connect(queues, security)) as transport:
             ui.note(f"Waiting for tasks of {known.name}: Ctrl-C stops this.")
             serve(worker, transport)
     ui.say(f"Training of {known.name} is over.")

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.slow
 
 CLIENTS = 3
 MODEL = "digits"
+CLEAR = "amqp://me:s3cret@broker/"
+"""A broker on another machine, without TLS."""
 BACK = "Back at v1 (a bad feeling)"
 AUDIT = """
 import json, os, sys
@@ -187,6 +189,7 @@ def test_training_that_was_begun_is_not_begun_again(run: Run, killed: Killed) ->
         (("--limit", "max_drop=much"), "max_drop=much is not a limit of the policy"),
         (("--clients", "config", "--broker", "memory://"), "has no card of a client"),
         (("--broker", "http://localhost"), "the broker's address cannot be used"),
+        (("--broker", CLEAR), "the password would go to broker unencrypted"),
     ],
 )
 def test_what_cannot_be_run_is_told_in_a_sentence(
@@ -196,6 +199,21 @@ def test_what_cannot_be_run_is_told_in_a_sentence(
     given = [str(tmp_path / one) if one == "config" else one for one in options]
     named = ("--model", tmp_path.name, "--folder", tmp_path / "run")
     assert says in run("federate", place.data, *named, *given, exit_code=2)
+
+
+@pytest.mark.parametrize("command", ["worker", "validator"])
+def test_password_is_not_sent_unencrypted_unless_that_is_meant(
+    run: Run, place: Place, command: str
+) -> None:
+    configuration = place.data / client_configuration_path(0)
+    given = {
+        "worker": ("worker", "run", "run.json", configuration),
+        "validator": ("validator", "run.json", place.data, "--key", "none"),
+    }[command]
+    said = run(*given, "--broker", CLEAR, exit_code=2)
+    assert said.startswith("the password would go to broker unencrypted")
+    meant = run(*given, "--broker", CLEAR, "--broker-in-clear", exit_code=2)
+    assert meant.startswith("run.json cannot be read")
 
 
 def test_same_command_begins_a_training_that_was_not_begun_for_an_option(

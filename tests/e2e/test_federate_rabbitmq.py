@@ -1,4 +1,4 @@
-"""Trainings over RabbitMQ, whose coordinator, clients and validator are processes of their own.
+"""Trainings over RabbitMQ by TLS; coordinator, clients and validator are processes of their own.
 
 One client is killed in the middle of a round and comes back, the broker restarts, one client
 poisons the model; or the coordinator is killed again and again: the training ends well, and all of
@@ -19,6 +19,7 @@ import pytest
 
 from ml.chain.types import Verdict
 from tests.federated.transport.broker import running_broker
+from tests.federated.transport.certificates import Authority, authority
 from tools.rabbitmq.server import RabbitServer
 
 from .background import Background, Program, background, wait_until
@@ -36,22 +37,31 @@ ROUNDS = 5
 FIRST = (20, 45, 80, 110, 150)
 """Steps after which a coordinator is killed first, when there is time."""
 MODEL = "digits"
-UNSAID = {"MODELPROOF_BROKER": "", "MODELPROOF_STORE": ""}
+UNSAID = {"MODELPROOF_BROKER": "", "MODELPROOF_BROKER_CA": "", "MODELPROOF_STORE": ""}
 """What a coordinator that goes on is not told again."""
 
 Run: TypeAlias = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def rabbitmq() -> Iterator[RabbitServer]:
-    with running_broker() as server:
+def signer(home: Path) -> Authority:
+    return authority(home / "authority")
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(signer: Authority) -> Iterator[RabbitServer]:
+    with running_broker(signer.sign_for()) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def variables(rabbitmq: RabbitServer, home: Path) -> dict[str, str]:
+def variables(rabbitmq: RabbitServer, signer: Authority, home: Path) -> dict[str, str]:
     """What all who take part have set."""
-    return {"MODELPROOF_BROKER": rabbitmq.url, "MODELPROOF_STORE": str(home / "objects")}
+    return {
+        "MODELPROOF_BROKER": rabbitmq.tls_url,
+        "MODELPROOF_BROKER_CA": str(signer.file),
+        "MODELPROOF_STORE": str(home / "objects"),
+    }
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -33,11 +34,12 @@ class RabbitServer:
     the thread that made it.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, certificate: tuple[Path, Path] | None = None) -> None:
         """Get it, where it is not there yet.
 
         Args:
             port: where it listens; a free port if 0.
+            certificate: for TLS, on a port of its own: PEM files of it and of its key.
 
         Raises:
             InstallError: it cannot be had.
@@ -50,11 +52,25 @@ class RabbitServer:
         self._broker: subprocess.Popen[bytes] | None = None
         self._register: subprocess.Popen[bytes] | None = None
         (self._home / "plugins").write_text("[].")
+        self.tls_port = _quiet_port() if certificate else None
+        if certificate:
+            shown, key = map(json.dumps, map(str, certificate))
+            (self._home / "advanced.config").write_text(
+                f'[{{rabbit, [{{ssl_listeners, [{{"{HOST}", {self.tls_port}}}]}},'
+                f" {{ssl_options, [{{certfile, {shown}}}, {{keyfile, {key}}}]}}]}}]."
+            )
 
     @property
     def url(self) -> str:
         """Where it is, with the user and password that it begins with."""
         return f"amqp://guest:guest@{HOST}:{self.port}/"
+
+    @property
+    def tls_url(self) -> str:
+        """Where it is by TLS. Raises ServerError if it was given no certificate."""
+        if self.tls_port is None:
+            raise ServerError("RabbitMQ has no certificate")
+        return f"amqps://guest:guest@{HOST}:{self.tls_port}/"
 
     @property
     def pid(self) -> int:
@@ -141,6 +157,7 @@ class RabbitServer:
             "ERL_CRASH_DUMP_SECONDS": "0",
             "ERL_EPMD_ADDRESS": HOST,
             "ERL_EPMD_PORT": str(self._names),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._home / "advanced.config"),
             "RABBITMQ_ALLOW_INPUT": "1",  # the script becomes the broker, and is not its parent
             "RABBITMQ_CONFIG_FILE": str(self._home / "none"),
             "RABBITMQ_CONF_ENV_FILE": str(self._home / "none"),

@@ -14,6 +14,7 @@ from ml import files
 from ml.errors import ModelproofError
 from ml.federated.transport import Delivery, Transport, TransportError, broker
 from ml.federated.transport.child import Child
+from ml.federated.transport.security import BY_DEFAULT, Security
 from ml.training import canonical
 
 from .process import ProcessSettings, Where
@@ -30,16 +31,25 @@ class ProcessFailed(ModelproofError):
 class Processes(AbstractContextManager["Processes"]):
     """Workers and validators on this machine, for as long as the block runs."""
 
-    def __init__(self, where: Where, url: str, *, output: IO[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        where: Where,
+        url: str,
+        security: Security = BY_DEFAULT,
+        *,
+        output: IO[bytes] | None = None,
+    ) -> None:
         """Nothing is started yet.
 
         Args:
             where: the training
             url: of the queues: ``memory://``, or a broker's
+            security: how the connections to a broker are kept from others
             output: what the processes print goes there; None for where this one prints
         """
         self._where: Final = where
         self._url: Final = url
+        self._security: Final = security
         self._output: Final = output
         self._lock: Final = threading.Lock()
         self._running: dict[ProcessSettings, Child] = {}
@@ -107,7 +117,7 @@ class Processes(AbstractContextManager["Processes"]):
             self._starts[settings] = self._starts.get(settings, 0) + 1
             self._running[settings] = Child(
                 ["-m", _MODULE, str(self._written(settings))],
-                lambda: broker.connect(self._url),
+                lambda: broker.connect(self._url, self._security),
                 output=self._output,
                 ended=lambda child: self._note_end(settings, child),
             )

@@ -27,6 +27,7 @@ from ml.federated.run_configuration import RunConfiguration
 from ml.federated.run_folder import RunFolder
 from ml.federated.tasks import FinalModelInfo
 from ml.federated.transport import QueueNames, Transport, broker
+from ml.federated.transport.security import BY_DEFAULT, Security
 from ml.storage.key_files import keys_in_environment
 from ml.storage.places import Places
 from ml.storage.replicas import Policy
@@ -50,6 +51,8 @@ class Machine:
     """Processes that do the work of all clients; 0 where they run elsewhere."""
     validators: Sequence[tuple[int, str]]
     """Number, among the run's, and account of each that runs here."""
+    security: Security = BY_DEFAULT
+    """How the connections to a broker are kept from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def federate(
         operator: excludes clients
         tell: told what happens
         rounds: after so many versions it stops
-        started: told of the processes, for tests
+        started: told of the processes, once the broker is reached and they are there
 
     Raises:
         ModelproofError: a store, the broker, a node or a process cannot be used, an account lacks a
@@ -97,8 +100,9 @@ def federate(
     data = Path(machine.where.data)
     with contextlib.ExitStack() as stack:
         stack.enter_context(folder.locked())
-        transport = stack.enter_context(contextlib.closing(broker.connect(machine.queues)))
-        processes = stack.enter_context(Processes(machine.where, machine.queues))
+        queues = (machine.queues, machine.security)
+        transport = stack.enter_context(contextlib.closing(broker.connect(*queues)))
+        processes = stack.enter_context(Processes(machine.where, *queues))
         processes.start_workers(machine.workers, [client.index for client in run.clients])
         for number, account in machine.validators:
             processes.start_validator(number, account)

@@ -8,11 +8,14 @@ owner's alone to read, as are the keys beside it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ml import files
 from ml.errors import ModelproofError
 from ml.federated.run_folder import RunFolder
+from ml.federated.transport import address
+from ml.federated.transport.security import Security
 from ml.training import canonical
 
 
@@ -24,6 +27,10 @@ class Start:
     """The folder of the prepared data set."""
     queues: str | None = field(repr=False)
     """The broker's URL, with its password; None: queues of the coordinator's own process."""
+    broker_ca: str | None
+    """The file of its certificate's authority; None: those that the system trusts."""
+    is_clear_meant: bool
+    """Whether its password may go over a network unencrypted."""
     are_clients_elsewhere: bool
     """Whether clients came with cards, and do their work on other machines."""
     workers: int | None
@@ -44,6 +51,21 @@ class Start:
         """
         if not self.workers_here and not self.queues:
             raise ModelproofError("clients on other machines need --broker, to be asked by.")
+
+    @property
+    def security(self) -> Security:
+        """How the connection to the broker is kept from others."""
+        return Security(Path(self.broker_ca) if self.broker_ca else None, self.is_clear_meant)
+
+    def check_broker(self) -> None:
+        """Check that the broker may be used, before anything is on record.
+
+        Raises:
+            TransportError: its address is none, its password would go to another machine
+                unencrypted, or the authority's file cannot be read.
+        """
+        if self.queues:
+            address.parse(self.queues, self.security)
 
     @property
     def workers_here(self) -> bool:

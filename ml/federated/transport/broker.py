@@ -13,6 +13,7 @@ from typing import TypeVar
 from . import TransportError, check_size
 from .address import Broker, parse
 from .link import HEARTBEAT_S, Arrival, Link, LinkBroken, LinkRefused
+from .security import BY_DEFAULT, Security
 
 PATIENCE_S = 60.0
 """How long a broker may be away: RabbitMQ restarts in some ten seconds."""
@@ -24,19 +25,22 @@ LONGEST_PAUSE_S = 2.0
 Result = TypeVar("Result")
 
 
-def connect(url: str, *, patience_s: float = PATIENCE_S) -> BrokerTransport:
+def connect(
+    url: str, security: Security = BY_DEFAULT, *, patience_s: float = PATIENCE_S
+) -> BrokerTransport:
     """Connect to the queues of this process, or to a broker.
 
     Args:
         url: `memory://`, which all threads of a process share; or
-            `amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST`.
+            `amqps://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST`, with `amqp` for one without TLS.
+        security: how the connection to a broker is kept from others.
         patience_s: how long a broker that was lost is waited for, in seconds.
 
     Raises:
-        TransportError: no such address, no broker there, or it does not let us in. No password is
-            in the text.
+        TransportError: no such address, no broker there, its certificate is not trusted, or it does
+            not let us in. No password is in the text.
     """
-    return BrokerTransport(parse(url), patience_s)
+    return BrokerTransport(parse(url, security), patience_s)
 
 
 @dataclass(slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from kombu.connection import Connection
 
 from . import waking
 from .address import Broker
+from .security import CA_VARIABLE
 
 HEARTBEAT_S = 30
 """How often either side shows that it is there; the broker gives up one that misses two."""
@@ -22,6 +24,8 @@ CONNECT_S = 5.0
 ANSWER_S = 20.0
 """How long the broker may take for one answer, after which the connection is taken for dead."""
 CLOSE_S = 5.0
+HANG_UP_S = 0.1
+"""How long to wait, by TLS, for the end of what is given up anyhow."""
 PERSISTENT = 2
 
 
@@ -52,7 +56,8 @@ class Link:
         """Connect.
 
         Raises:
-            LinkRefused: the broker does not accept user, password or virtual host.
+            LinkRefused: the broker does not accept user, password or virtual host, or it is not
+                the one that it says.
             LinkBroken: there is none.
         """
         self._arrived: deque[Arrival] = deque()
@@ -68,12 +73,11 @@ class Link:
             with self._breaking():
                 self._connection: Any = self._transport.establish_connection()
         except LinkBroken as broken:
-            if broker and isinstance(broken.__cause__, AccessRefused | NotAllowed):
-                raise LinkRefused(
-                    f"does not let user {broker.user!r} into virtual host"
-                    f" {broker.virtual_host!r}: check the user, the password and the host's name"
-                ) from broken.__cause__
+            if broker and (why := _refusal(broker, broken.__cause__)):
+                raise LinkRefused(why) from broken.__cause__
             raise
+        # py-amqp's own attribute would connect again once the connection is lost
+        self._socket: socket.socket | None = None if broker is None else self._connection.sock
         try:
             self._open_channel()
         except LinkBroken:
@@ -137,6 +141,8 @@ class Link:
     def abandon(self) -> None:
         """Hang up."""
         if not self._in_process:
+            with suppress(OSError):
+                self._bound_answers(HANG_UP_S)
             self._connection.collect()
 
     def _open_channel(self) -> None:
@@ -195,8 +201,8 @@ class Link:
 
     def _bound_answers(self, timeout_s: float) -> None:
         """Let nothing that is waited for take longer than this; py-amqp by itself has no limit."""
-        if not self._in_process:
-            self._connection.sock.settimeout(timeout_s)
+        if self._socket:
+            self._socket.settimeout(timeout_s)
 
     def _on_blocked(self, *_: object) -> None:
         self._blocked = True
@@ -226,6 +232,36 @@ def _reason(error: Exception) -> str:
             return str(error) or type(error).__name__
 
 
+def _refusal(broker: Broker, error: BaseException | None) -> str | None:
+    """Why trying again would not help, as a predicate; None where it may."""
+    match error:
+        case AccessRefused() | NotAllowed():
+            return (
+                f"does not let user {broker.user!r} into virtual host"
+                f" {broker.virtual_host!r}: check the user, the password and the host's name"
+            )
+        case ssl.SSLCertVerificationError():
+            return (
+                f"has a certificate that is not trusted ({error.verify_message.rstrip('.')}): check"
+                f" the host, and name its authority's file by --broker-ca ({CA_VARIABLE})"
+            )
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return "does not speak TLS there: check the port, which is 5671 as a rule"
+        case _:
+            return None
+
+
+def _tls(broker: Broker) -> dict[str, Any] | None:
+    """What py-amqp makes an `ssl.SSLContext` of, that verifies the certificate and its host."""
+    if not broker.is_tls:
+        return None
+    return {
+        "context": {"cafile": broker.ca, "check_hostname": True},
+        "server_hostname": broker.host,
+        "do_handshake_on_connect": False,  # but within the time that connecting may take
+    }
+
+
 def _client(broker: Broker | None, on_blocked: Callable[..., None]) -> Connection:
     if broker is None:
         return Connection(transport=waking.Transport)
@@ -236,6 +272,7 @@ def _client(broker: Broker | None, on_blocked: Callable[..., None]) -> Connectio
         userid=broker.user,
         password=broker.password,
         virtual_host=broker.virtual_host,
+        ssl=_tls(broker),
         login_method="PLAIN",
         connect_timeout=CONNECT_S,
         heartbeat=HEARTBEAT_S,

@@ -15,7 +15,8 @@ from ml.federated.local import processes as module
 from ml.federated.local.process import Where
 from ml.federated.local.processes import Processes, ProcessFailed
 from ml.federated.transport import Transport
-from ml.federated.transport.broker import connect
+from ml.federated.transport.broker import BrokerTransport, connect
+from ml.federated.transport.security import Security
 
 from .player import QUEUE, TOLD
 
@@ -34,10 +35,14 @@ def transport() -> Iterator[Transport]:
 def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
     """Whose processes are players."""
     monkeypatch.setattr(module, "_MODULE", "tests.federated.local.player")
-    folder = str(tmp_path)
-    where = Where(folder, folder, (folder,), "all", "dev", 1, folder)
-    with Processes(where, "memory://") as opened:
+    with Processes(where_at(tmp_path), "memory://") as opened:
         yield opened
+
+
+def where_at(path: Path) -> Where:
+    """A training whose files are all in one folder."""
+    folder = str(path)
+    return Where(folder, folder, (folder,), "all", "dev", 1, folder)
 
 
 def told(transport: Transport) -> int:
@@ -115,6 +120,24 @@ def test_worker_whose_training_is_over_is_not_started_again(
     processes.check()
     transport.publish(QUEUE, b"hello")
     assert [told(transport)] == processes.pids
+
+
+def test_queues_of_a_process_are_secured_as_the_coordinators_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[object, ...]] = []
+
+    def connected(*given: object) -> BrokerTransport:
+        made.append(given)
+        return connect("memory://")
+
+    monkeypatch.setattr("ml.federated.local.processes.broker.connect", connected)
+    monkeypatch.setattr(module, "_MODULE", "tests.federated.local.player")
+    security = Security(tmp_path / "ca.pem")
+    with Processes(where_at(tmp_path), "amqps://broker/", security) as processes:
+        processes.start_workers(1, [0])
+        wait_until(lambda: bool(made))
+    assert made == [("amqps://broker/", security)]
 
 
 def test_processes_end_with_the_block(processes: Processes, transport: Transport) -> None:

@@ -13,13 +13,15 @@ from ml.errors import ModelproofError
 from ml.federated.local import start as starting
 from ml.federated.local.start import Start
 from ml.federated.run_folder import RunFolder
-from scripts._federated import broker_option, start_of
+from ml.federated.transport import TransportError
+from ml.federated.transport.security import Security
+from scripts._federated import broker_options, start_of
 from scripts._stores import places_option, replicas_option
 from tests.federated.runs import RUN
 
 SECRET = "s3cret"
 BROKER = f"amqp://me:{SECRET}@127.0.0.1/"
-START = Start("/data", BROKER, False, 2, ("test:2",), ("/objects",), "all")
+START = Start("/data", BROKER, None, False, False, 2, ("test:2",), ("/objects",), "all")
 Told = Callable[..., Start]
 
 
@@ -41,7 +43,7 @@ def told(folder: RunFolder) -> Told:
     @click.option("--clients", "cards")
     @click.option("--workers", type=int)
     @click.option("--validator", "validators", multiple=True)
-    @broker_option
+    @broker_options
     @places_option
     @replicas_option
     def command(data: Path | None, **options: Any) -> None:
@@ -109,6 +111,25 @@ def test_what_is_given_when_resuming_replaces_what_was_and_is_remembered(
     assert told("--resume", "/elsewhere").data == "/elsewhere"
     last = told("--resume")
     assert (last.data, last.places, last.queues) == ("/elsewhere", ("/two",), other)
+
+
+def test_how_the_broker_is_secured_is_remembered(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("--broker", f"amqps://me:{SECRET}@broker/", "--broker-ca", "ca.pem")
+    assert told(str(tmp_path), *given).security == Security(tmp_path / "ca.pem")
+    with pytest.raises(TransportError, match=r"ca\.pem cannot be read"):
+        told("--resume").check_broker()
+    clear = told("--resume", "--broker", f"amqp://me:{SECRET}@broker/")
+    with pytest.raises(TransportError, match="would go to broker unencrypted"):
+        clear.check_broker()
+    told("--resume", "--broker-in-clear")
+    meant = told("--resume")
+    meant.check_broker()
+    assert meant.security == Security(tmp_path / "ca.pem", is_clear_meant=True)
+    monkeypatch.setenv("MODELPROOF_BROKER_IN_CLEAR", "0")
+    assert not told("--resume").is_clear_meant
 
 
 def test_run_that_was_begun_before_starts_were_kept_is_resumed_with_what_is_given(

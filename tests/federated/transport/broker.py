@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,8 @@ def begin_to_install() -> None:
 
 
 @contextmanager
-def running_broker() -> Iterator[RabbitServer]:
-    """Run a broker until the block ends.
+def running_broker(certificate: tuple[Path, Path] | None = None) -> Iterator[RabbitServer]:
+    """Run a broker until the block ends, by TLS, too, if it is given a certificate and its key.
 
     What cannot be installed is skipped by name; in CI that is a failure.
     """
@@ -28,7 +29,7 @@ def running_broker() -> Iterator[RabbitServer]:
         if os.environ.get("CI"):
             pytest.fail(failure)
         pytest.skip(failure)
-    with RabbitServer() as server:
+    with RabbitServer(certificate=certificate) as server:
         yield server
 
 

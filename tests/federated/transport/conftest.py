@@ -9,6 +9,7 @@ import pytest
 from tools.rabbitmq.server import RabbitServer
 
 from .broker import begin_to_install, running_broker
+from .certificates import Authority, authority
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -18,6 +19,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitServer]:
-    with running_broker() as server:
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signed the certificate of the broker."""
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(signer: Authority) -> Iterator[RabbitServer]:
+    with running_broker(signer.sign_for()) as server:
         yield server

@@ -15,8 +15,8 @@ from ml.federated.transport.broker import connect
 from ml.federated.transport.child import is_child, to_parent
 
 
-def main(queue: str, replies: str, *url: str) -> None:
-    transport = to_parent() if is_child() else connect(*url)
+def main(queue: str, replies: str, url: str = "") -> None:
+    transport = to_parent() if is_child() else connect(url)
     while True:
         delivery = transport.receive([queue], 600)
         if delivery is not None:

@@ -19,8 +19,10 @@ from kombu.transport import pyamqp
 from ml.federated.transport import Delivery, Transport, TransportError, address, link
 from ml.federated.transport.broker import connect
 from ml.federated.transport.child import Child
+from ml.federated.transport.security import Security
 from tools.rabbitmq.server import RabbitServer
 
+from .certificates import Authority, authority
 from .tcp_proxy import HOST, Direction, TcpProxy
 
 ROOT = Path(__file__).parents[3]
@@ -35,8 +37,14 @@ def queue() -> str:
     return f"test.{uuid.uuid4().hex}"
 
 
-def url_at(port: int) -> str:
-    return f"amqp://guest:guest@{HOST}:{port}/"
+@pytest.fixture
+def trusting(signer: Authority) -> Security:
+    """Whoever trusts who signed the broker's certificate."""
+    return Security(signer.file)
+
+
+def url_at(port: int, scheme: str = "amqp") -> str:
+    return f"{scheme}://guest:guest@{HOST}:{port}/"
 
 
 def received(transport: Transport, *queues: str) -> Delivery:
@@ -109,6 +117,65 @@ def test_connection_that_breaks_while_receiving_delivers_again(
         sender.publish(queue, b"delivered into the void at first")
         assert received(receiver, queue).body == b"delivered into the void at first"
         assert proxy.broken == 1
+
+
+def test_connection_by_tls_that_breaks_loses_nothing(
+    rabbitmq: RabbitServer, queue: str, trusting: Security
+) -> None:
+    assert rabbitmq.tls_port
+    missing = {b"%d" % number + bytes(40_000) for number in range(8)}  # three TLS records each
+    with TcpProxy(rabbitmq.tls_port) as proxy:
+        url = url_at(proxy.port, "amqps")
+        with closing(connect(url, trusting)) as sender:
+            for number, message in enumerate(missing):
+                proxy.break_after(7_000 * number, "to the broker")
+                sender.publish(queue, message)
+        broken = proxy.broken
+        assert broken > 1
+        with closing(connect(url, trusting)) as receiver:
+            proxy.break_after(50_000, "from the broker")
+            while missing:
+                delivery = received(receiver, queue)
+                missing.discard(delivery.body)
+                delivery.acknowledge()
+        assert proxy.broken > broken
+
+
+@pytest.mark.parametrize(
+    ("port", "host", "trusts", "said"),
+    [
+        ("tls", HOST, "another", "has a certificate that is not trusted (certificate signature"),
+        ("tls", HOST, "the system", "has a certificate that is not trusted (unable to get local"),
+        ("tls", "localhost", "the signer", "has a certificate that is not trusted (Hostname mis"),
+        ("plain", HOST, "the signer", "does not speak TLS there: check the port"),
+    ],
+)
+def test_broker_that_cannot_be_trusted_is_refused_in_one_sentence(
+    rabbitmq: RabbitServer,
+    trusting: Security,
+    tmp_path: Path,
+    port: str,
+    host: str,
+    trusts: str,
+    said: str,
+) -> None:
+    trust = {
+        "the signer": trusting,
+        "another": Security(authority(tmp_path).file),
+        "the system": Security(),
+    }
+    at = {"tls": rabbitmq.tls_port, "plain": rabbitmq.port}[port]
+    with pytest.raises(TransportError) as raised:
+        connect(f"amqps://me:correct%20horse@{host}:{at}/", trust[trusts])
+    assert str(raised.value).startswith(f"the broker at {host}:{at} {said}")
+    assert SECRET not in str(raised.value)
+
+
+def test_user_whom_the_broker_refuses_by_tls_is_told_so(
+    rabbitmq: RabbitServer, trusting: Security
+) -> None:
+    with pytest.raises(TransportError, match="does not let user 'guest' into"):
+        connect(f"amqps://guest:wrong@{HOST}:{rabbitmq.tls_port}/", trusting)
 
 
 def test_receiver_that_is_killed_leaves_its_message_to_another(
