@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ape.contracts import ContractInstance
+from ape.contracts.base import ContractMethodHandler
 from ape.exceptions import TransactionError
 from eth_abi.exceptions import EncodingError
 
@@ -57,6 +58,7 @@ class DeployedContract:
     def __init__(self, contract: ContractInstance, deployed_at: int = 0) -> None:
         self.contract = contract
         self.deployed_at = deployed_at
+        self._functions: dict[str, ContractMethodHandler] = {}
 
     @property
     def address(self) -> str:
@@ -168,12 +170,12 @@ class DeployedContract:
 
     def _viewed(self, function: str, raw: bytes) -> Any:
         """What a view returned, as `_view`."""
-        abi = getattr(self.contract, function).abis[0]
+        abi = self._function(function).abis[0]
         (output,) = abi.outputs
         (value,) = values.decode([output.canonical_type], raw)
         if output.canonical_type.endswith("[]"):
-            return [values.named(output.components, each) for each in value]
-        return values.named(output.components, value)
+            return [values.named(output.components or (), each) for each in value]
+        return values.named(output.components or (), value)
 
     def glance(
         self, views: Sequence[tuple[str, tuple[Any, ...]]], topics: Topics = (), since: int = 0
@@ -229,12 +231,25 @@ class DeployedContract:
 
     def _encoded(self, function: str, arguments: tuple[Any, ...]) -> bytes:
         try:
-            return bytes(getattr(self.contract, function).encode_input(*arguments))
+            return bytes(self._function(function).encode_input(*arguments))
         except (EncodingError, UnicodeEncodeError) as error:
             raise ModelproofError(f"the contract's {function} cannot take this: {error}") from error
 
+    def _function(self, name: str) -> ContractMethodHandler:
+        """A function by its name, with all of its overloads.
+
+        As an attribute of Ape's contract it would take a class for each of the custom errors, and
+        for these IPython, which takes a fifth of a second to import.
+        """
+        if name not in self._functions:
+            abis = [abi for abi in self.contract.contract_type.methods if abi.name == name]
+            if not abis:
+                raise AttributeError(f"{self.contract.contract_type.name} has no function {name}")
+            self._functions[name] = ContractMethodHandler(self.contract, abis)
+        return self._functions[name]
+
     def _decoded(self, function: str, raw: bytes) -> Any:
-        abi = getattr(self.contract, function).abis[0]
+        abi = self._function(function).abis[0]
         ecosystem = self.contract.provider.network.ecosystem
         decoded = ecosystem.decode_returndata(abi, raw)
         return decoded[0] if len(decoded) == 1 else decoded

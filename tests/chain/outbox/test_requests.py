@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import ape
 import pytest
 
 from ml.chain.anvil import AnvilNode
+from ml.chain.log_records import RecordKind
 from ml.chain.outbox.entry import Entry
 from ml.chain.outbox.queue import SenderQueue
 from ml.chain.outbox.rpc import Question, Rpc
+from ml.chain.provenance_log import ProvenanceLog
 
 PUBLIC_NODES_TAKE = 10
 """Questions in one request, of those that take least."""
@@ -69,3 +72,13 @@ def test_request_is_divided_where_a_node_may_not_take_it(
     assert still_there == ["eth_blockNumber", "eth_getBlockByNumber", "eth_getBlockByNumber"]
     assert "eth_call" in before
     assert max(map(len, asked)) <= PUBLIC_NODES_TAKE
+
+
+def test_call_is_encoded_without_a_class_for_each_error_of_the_contract(
+    log: ProvenanceLog, sender: Any, append: Any
+) -> None:
+    contract = ape.project.ProvenanceLog.at(log.address, fetch_from_explorer=False)
+    arguments = (RecordKind.DATA, (1).to_bytes(32, "big"), 1, "")
+    order = ProvenanceLog(contract)._order("append", arguments, sender)
+    assert order.call.data == append(1).call.data  # as Ape's own way has it
+    assert "_errors_" not in vars(contract)
