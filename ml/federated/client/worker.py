@@ -346,7 +346,10 @@ def is_passing(error: BaseException) -> bool:
 
 
 def _stand_of_round(task: TrainTask, state: ModelState) -> Stand:
-    """Whether a round's updates are what a model waits for."""
+    """Whether a round's updates are what a model waits for, or will if its version passes."""
+    if not state.completed and state.pending == task.parent_version_id > 0:
+        next_but_one = state.epoch, state.iteration + 2
+        return "due" if (task.epoch, task.iteration) == next_but_one else "over"
     if (state.epoch, state.iteration) < (task.epoch, task.iteration - 1):
         return "ahead"
     due = (task.epoch, task.iteration - 1, task.parent_version_id)

@@ -55,6 +55,10 @@ class Bases:
         while len(self._held) > _KEPT:
             del self._held[next(iter(self._held))]
 
+    def held(self, version: int) -> Base | None:
+        """A version, if it is in memory."""
+        return self._held.get(version)
+
     def of(self, version: int) -> Base:
         """A version, checked against the chain where it is not in memory.
 

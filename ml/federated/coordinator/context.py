@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from ml.federated.parts import Part
 from ml.federated.run_configuration import RunConfiguration
 from ml.training.environment import Environment
 
-from .addressed import Addressed
 from .bases import Bases
 from .journal import RunJournal
 from .news import Tell
@@ -42,7 +42,6 @@ class Context:
     journal: RunJournal
     post: Post
     bases: Bases
-    addressed: Addressed
     validation: Part
     """The validation part: a diagnosis measures on it."""
     trainer: AccountAPI
@@ -51,10 +50,15 @@ class Context:
     """Excludes clients."""
     environment: Environment
     tell: Tell
+    overlaps: bool = True
+    """Whether clients train from a version already while it is validated."""
     now: Callable[[], float] = time.time
     """Seconds since 1970."""
     seconds: dict[str, float] = field(default_factory=dict)
     """How long the parts of the round took that is going on."""
+
+    keeping: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    """Writes what need not be waited for at once."""
 
     reminded: set[tuple[int, int]] = field(default_factory=set)
     """Epoch and client: who was sent ROLLBACK since the coordinator was started."""

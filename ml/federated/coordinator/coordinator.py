@@ -7,6 +7,7 @@ a completion by somebody else is noticed and followed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ml.chain.records import Model
@@ -36,6 +37,7 @@ class Coordinator:
         """
         self._context: Final = context
         self._registered: tuple[int, bytes] | None = None
+        self._ahead: Gathering | None = None
         model = context.chain.now()
         if model.kind is not ModelKind.STRICT or model.origin is not None:
             raise ModelproofError(
@@ -68,7 +70,7 @@ class Coordinator:
                 return self._look()
             if model.state.pending:
                 judged += 1
-                model = self._judge(model)
+                model = self._judge(model, is_last=judged == rounds)
                 continue
             if not look_into_failure(self._context, model) and come_back(self._context, model):
                 if rounds is not None and judged >= rounds:
@@ -81,7 +83,7 @@ class Coordinator:
         context = self._context
         context.seconds.clear()
         base = context.bases.of(model.state.current)
-        gathering = Gathering(context, model, base)
+        gathering, self._ahead = self._ahead or Gathering(context, model, base), None
         with context.clocked("clients"):
             is_ours = gathering.run()
         if not is_ours:
@@ -127,15 +129,38 @@ class Coordinator:
         self._context.chain.forget()
         return self._context.chain.now(self._registered)
 
-    def _judge(self, model: Model) -> Model:
-        """Have the version judged that waits; returns the model afterwards."""
+    def _judge(self, model: Model, *, is_last: bool) -> Model:
+        """Have the version judged that waits; returns the model afterwards.
+
+        Clients begin the next round meanwhile, unless this is the last.
+        """
         context, version = self._context, model.state.pending
         key, made = self._own(version)
         base = context.journal.begun(key).base
+        ahead = None if is_last else self._next_round(model)
         with context.clocked("validate"):
-            judged = have_judged(context, model, key, base, made)
+            judged = have_judged(context, model, key, base, made, ahead)
+        if ahead and not ahead.fits(judged.model):
+            ahead.give_up()
+            ahead = None
+        self._ahead = ahead
         self._report(key, made, judged)
         return judged.model
+
+    def _next_round(self, model: Model) -> Gathering | None:
+        """The round that is due if the version that waits passes, if clients may begin it.
+
+        Not where training spends their privacy: it would be spent in vain if the version fails.
+        """
+        context, state = self._context, model.state
+        base = context.bases.held(state.pending)
+        most = model.policy.max_iterations
+        if not context.overlaps or context.run.local.privacy or base is None:
+            return None
+        if state.iteration + 1 >= most > 0:
+            return None
+        then = replace(state, current=state.pending, iteration=state.iteration + 1, waiting=0)
+        return Gathering(context, replace(model, state=then), base)
 
     def _report(self, key: RoundKey, made: MadeVersion, judged: Judged) -> None:
         context = self._context

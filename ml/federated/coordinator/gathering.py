@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,6 @@ from ml.federated.admission import Participant, Refusal, Round, UpdateRefused
 from ml.federated.aggregation import ClientUpdate
 from ml.federated.replies import FailureReply, UpdateReply
 from ml.federated.sampling import RoundKey
-from ml.federated.tasks import TrainPayload, TrainTask, task_id
 from ml.storage.cid import Cid
 from ml.storage.errors import (
     InvalidCid,
@@ -27,11 +26,20 @@ from ml.storage.errors import (
 )
 from ml.storage.sidecar import Sidecar
 
+from .asking import ask_to_train, training_id
 from .bases import Base
 from .context import LOOK_AGAIN_S, Context
 from .going_back import ask_the_silent, take_acknowledgement
-from .news import AskedAgain, ClientFailed, MessageIgnored, RoundBegan, UpdateCame, UpdateTurnedDown
-from .post import Received, metadata_now
+from .news import (
+    AskedAgain,
+    ClientFailed,
+    MessageIgnored,
+    RoundBegan,
+    RoundGivenUp,
+    UpdateCame,
+    UpdateTurnedDown,
+)
+from .post import Received
 from .records import TakenUpdate
 
 _OF_THE_CLIENT: Final = frozenset(
@@ -69,12 +77,12 @@ class Gathering:
     """The updates of one round, as they come."""
 
     def __init__(self, context: Context, model: Model, base: Base) -> None:
-        """Begin the round that is due in a model, or go on with it.
+        """Begin the round that is due in a model, or go on with it; nobody is asked yet.
 
         Args:
             context: the training
-            model: as it stands
-            base: its current version
+            model: as it stands, or will if the version that waits passes
+            base: its current version then
         """
         state, run = model.state, context.run
         self._context: Final = context
@@ -87,6 +95,7 @@ class Gathering:
         self.begun = context.journal.begin(self.key, base.version, first, self._deadline())
         self.admitted: Final[dict[int, Admitted]] = {}
         self._kept: Final[list[Future[None]]] = []
+        self._is_asked = False
         if context.journal.made(self.key) is None:
             self._read_admitted()
 
@@ -101,30 +110,48 @@ class Gathering:
         """
         if self.begun.is_closed:
             return True
-        self.begun = self._context.journal.try_again(self.key)
         ask_the_silent(self._context, self._model)
-        self._leave_out_inactive()
-        with ThreadPoolExecutor(1) as self._keeping:
-            return self._gather()
-
-    def _gather(self) -> bool:
-        self._context.tell(RoundBegan(*self.key.values, self._base.version, self.begun.clients))
-        self._ask(self._missing())
+        self.ask()
         looked = time.monotonic()
         while not self._is_complete():
             received = self._context.post.next(self._patience())
             if received:
-                self._deal_with(received)
+                try:
+                    if not self.deal_with(received):
+                        self._context.tell(MessageIgnored("a message of another step"))
+                finally:
+                    received.delivery.acknowledge()
             if time.monotonic() - looked >= LOOK_AGAIN_S:
                 self._model = self._context.chain.now()
                 if not self.is_due(self._model):
                     return False
                 self._leave_out_inactive()
                 looked = time.monotonic()
-        for kept in self._kept:
-            kept.result()
+        self._settle()
         self._context.journal.close_round(self.key)
         return True
+
+    def fits(self, model: Model) -> bool:
+        """Whether the round is the one that is due in a model, as that has become."""
+        if not self.is_due(model) or model.state.current != self._base.version:
+            return False
+        self._model = model
+        return True
+
+    def give_up(self) -> None:
+        """Forget the round, since it is not going to be due.
+
+        Raises:
+            StorageError: something of it could not be kept.
+        """
+        self._settle()
+        self._context.journal.forget(self.key)
+        reason = f"training does not go on from v{self._base.version}"
+        self._context.tell(RoundGivenUp(*self.key.values, reason))
+
+    def _settle(self) -> None:
+        for kept in self._kept:
+            kept.result()
 
     # Whom to wait for
 
@@ -194,54 +221,42 @@ class Gathering:
 
     # Asking
 
+    def ask(self) -> None:
+        """Ask those whose updates are missing, once."""
+        if self._is_asked or self.begun.is_closed:
+            return
+        self._is_asked = True
+        self.begun = self._context.journal.try_again(self.key)
+        self._leave_out_inactive()
+        self._context.tell(RoundBegan(*self.key.values, self._base.version, self.begun.clients))
+        self._ask(self._missing())
+
     def _ask(self, clients: list[int]) -> None:
-        names = self._context.post.names
-        self._context.post.send_all((names.client(each), self._task(each)) for each in clients)
-
-    def _task(self, client: int) -> TrainTask:
-        base, address = self._base, self._context.addressed
-        return TrainTask(
-            task_id=self._task_id(client),
-            model=self._context.run.model,
-            epoch=self.key.epoch,
-            iteration=self.key.iteration,
-            model_version_id=0,
-            parent_version_id=base.version,
-            metadata=metadata_now(),
-            payload=TrainPayload(
-                client_id=client,
-                weights_cid=str(base.cid) if base.cid else None,
-                weights_sidecar=address.to(client, base.cid) if base.cid else None,
-                base_weights=base.weights,
-                deadline=self.begun.deadline,
-            ),
-        )
-
-    def _task_id(self, client: int) -> str:
-        model = self._context.run.model
-        return task_id("TRAIN", model, *self.key.values, self._base.version, client)
+        ask_to_train(self._context, self.key, self._base, clients, self.begun.deadline)
 
     # Taking
 
-    def _deal_with(self, received: Received) -> None:
-        """Take a message; whatever comes of it, it does not come again: who is missing is asked."""
+    def deal_with(self, received: Received) -> bool:
+        """Take a message; whatever comes of it, it need not come again: who is missing is asked.
+
+        Returns:
+            whether it is of the round, or an acknowledgement
+        """
         message = received.message
-        try:
-            if isinstance(message, UpdateReply):
-                self._take(message)
-            elif isinstance(message, FailureReply):
-                self._note_failure(message)
-            elif not take_acknowledgement(self._context, received):
-                self._context.tell(MessageIgnored("a message of another step of the training"))
-        finally:
-            received.delivery.acknowledge()
+        if isinstance(message, UpdateReply):
+            self._take(message)
+        elif isinstance(message, FailureReply):
+            self._note_failure(message)
+        else:
+            return take_acknowledgement(self._context, received)
+        return True
 
     def _note_failure(self, reply: FailureReply) -> None:
         who = [
             client
             for client in self._missing()
             if self._context.run.by_index[client].address == reply.sender
-            and reply.task_id == self._task_id(client)
+            and reply.task_id == training_id(self._context, self.key, self._base, client)
         ]
         for client in who:
             self._fail(client, reply.reason)
@@ -313,7 +328,7 @@ class Gathering:
                     raise
                 time.sleep(wait_s)
         # the disk takes its time; what a crash loses of it, the client is asked for again
-        self._kept.append(self._keeping.submit(objects.keep_sidecar, sidecar))
+        self._kept.append(self._context.keeping.submit(objects.keep_sidecar, sidecar))
         return data
 
     def _read_admitted(self) -> None:

@@ -232,6 +232,16 @@ class RunJournal(Exclusions):
             "SELECT epoch, iteration, client, refusal, reason FROM refusals ORDER BY rowid"
         )
 
+    def forget(self, key: RoundKey) -> None:
+        """Forget a round from which no version is going to be made."""
+        with self._transaction():
+            for table in ("rounds", "participants", "updates"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE epoch = ? AND iteration = ?",  # noqa: S608
+                    key.values,
+                )
+        self._earlier = self._digests()
+
     def close_round(self, key: RoundKey) -> None:
         """Take no more updates."""
         self._write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from ml.chain.refusals import ContractRefused
 from ml.chain.signed_files import EvaluationFile, parse_evaluation
 from ml.chain.types import Status, Verdict, format_ppm
 from ml.errors import ModelproofError
-from ml.federated import sampling
 from ml.federated.replies import EvaluationReply, FailureReply
 from ml.federated.sampling import RoundKey
 from ml.federated.tasks import DecisionTask, ValidatePayload, ValidateTask, task_id
@@ -21,6 +21,7 @@ from ml.storage.cid import Cid
 from ml.storage.keys import PublicKey
 
 from .context import LOOK_AGAIN_S, Context
+from .gathering import Gathering
 from .going_back import take_acknowledgement
 from .news import ClientFailed, MessageIgnored
 from .post import Received, metadata_now
@@ -44,9 +45,17 @@ class Judged:
 
 
 def have_judged(
-    context: Context, before: Model, key: RoundKey, base: int, made: MadeVersion
+    context: Context,
+    before: Model,
+    key: RoundKey,
+    base: int,
+    made: MadeVersion,
+    ahead: Gathering | None = None,
 ) -> Judged:
     """Ask the validators about a version, and wait until it waits no more.
+
+    The next round begins meanwhile, if there is one that can: what validators find out then decides
+    whether it goes on.
 
     Args:
         context: the training
@@ -54,31 +63,39 @@ def have_judged(
         key: the round
         base: the version's parent
         made: the version
+        ahead: the round that is due if the version passes; None to begin none before
 
     Raises:
         NobodyValidates: too few validators can measure it.
     """
     _ask(context, key, base, made)
-    _prepare(context, before, key, made)
-    waiting = _Waiting(context, before, made)
-    model, record = before, None
+    if ahead:
+        ahead.ask()
+    waiting = _Waiting(context, before, made, ahead)
+    model, record, looked = before, None, time.monotonic()
     while model.state.pending == made.version:
         waiting.check_able()
         received = context.post.next(LOOK_AGAIN_S)
         if received:
             try:
-                waiting.deal_with(received)
+                is_of_version = waiting.deal_with(received)
             finally:
                 received.delivery.acknowledge()
+            if not is_of_version and time.monotonic() - looked < LOOK_AGAIN_S:
+                continue
         model, record = context.chain.outcome(made.version)
+        looked = time.monotonic()
     return _outcome(context, before, model, made, record)
 
 
 class _Waiting:
     """What validators answered about one version."""
 
-    def __init__(self, context: Context, before: Model, made: MadeVersion) -> None:
+    def __init__(
+        self, context: Context, before: Model, made: MadeVersion, ahead: Gathering | None
+    ) -> None:
         self._context = context
+        self._ahead = ahead
         self._before = before
         self._made = made
         self._signed: dict[tuple[Evaluation, str, int], dict[Path, EvaluationFile]] = {}
@@ -109,8 +126,12 @@ class _Waiting:
                 " find out who is wrong, then discard it or go on."
             )
 
-    def deal_with(self, received: Received) -> None:
-        """Take a message; a decision needs nothing, since the chain is looked at anyway."""
+    def deal_with(self, received: Received) -> bool:
+        """Take a message; a decision needs nothing, since the chain is looked at then.
+
+        Returns:
+            whether it is of the version, or else of the next round, or of none
+        """
         match received.message:
             case DecisionTask():
                 pass
@@ -121,8 +142,14 @@ class _Waiting:
             ):
                 self._fail(sender, reason)
             case _:
-                if not take_acknowledgement(self._context, received):
+                take = self._ahead.deal_with if self._ahead else self._take_acknowledgement
+                if not take(received):
                     self._context.tell(MessageIgnored("an update came after its round was closed"))
+                return False
+        return True
+
+    def _take_acknowledgement(self, received: Received) -> bool:
+        return take_acknowledgement(self._context, received)
 
     def _take(self, signed: str) -> None:
         try:
@@ -186,14 +213,6 @@ def _ask(context: Context, key: RoundKey, base: int, made: MadeVersion) -> None:
             ),
         )
         context.post.send(context.post.names.validator(validator.address), task)
-
-
-def _prepare(context: Context, model: Model, key: RoundKey, made: MadeVersion) -> None:
-    """Make what clients will be sent if the version passes, while validators are busy."""
-    run, after = context.run, RoundKey(key.epoch, key.iteration + 1)
-    ranked = sampling.ranking(run.seed, after, context.answering(model))
-    clients = sampling.participants(run.fraction, ranked, run.min_updates)
-    context.addressed.prepare(clients, Cid.parse(made.cid))
 
 
 def _task_id(context: Context, version: int, validator: str) -> str:

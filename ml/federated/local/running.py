@@ -15,7 +15,6 @@ from ml.federated import prepared
 from ml.federated.chain_view import ChainView
 from ml.federated.configuration import SERVICE_PATH
 from ml.federated.coordinator import completion
-from ml.federated.coordinator.addressed import Addressed
 from ml.federated.coordinator.bases import Bases
 from ml.federated.coordinator.context import Context
 from ml.federated.coordinator.coordinator import Coordinator
@@ -161,7 +160,6 @@ def _context(
         journal=journal,
         post=Post(transport, QueueNames(run.model), journal, tell),
         bases=Bases(run, chain, objects, journal),
-        addressed=Addressed(run, objects),
         validation=prepared.read_validation(Path(where.data) / SERVICE_PATH),
         trainer=trainer,
         operator=operator,

@@ -109,6 +109,19 @@ class Place:
         )
         return altered(task, changes)
 
+    def train_from(self, client: int, version: int, **changes: Any) -> TrainTask:
+        """The task of the round that will be due if the version that waits passes."""
+        state = self.federation.chain.now().state
+        key = state.epoch, state.iteration + 2
+        return self.train(
+            client,
+            task_id=task_id("TRAIN", self.federation.run.model, *key, version, client),
+            parent_version_id=version,
+            base_weights=self.federation.base(version)[1],
+            **self._stored(client, version),
+            **{"iteration": key[1], **changes},
+        )
+
     def rollback(self, client: int, **changes: Any) -> RollbackTask:
         """The task that follows the rollback that was just made."""
         run = self.federation.run

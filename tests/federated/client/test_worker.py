@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -125,6 +126,25 @@ def test_round_whose_version_is_being_judged_is_over(place: Place) -> None:
     task = place.train(0)
     place.federation.round()
     assert place.worker().handle(task, 0) is None
+
+
+def test_round_that_follows_from_the_version_that_is_being_judged_is_due(place: Place) -> None:
+    version = place.federation.round()
+    ahead = place.train_from(0, version)
+    assert (ahead.iteration, ahead.parent_version_id) == (2, 1)
+    early = place.worker().handle(ahead, 0)
+    place.federation.judge(LOW)
+    assert place.worker().handle(place.train(0), 0) == replace(
+        early, training_s=ANY, storing_s=ANY, update_cid=ANY, sidecar=ANY
+    )
+
+
+@pytest.mark.parametrize("changes", [{"epoch": 1}, {"iteration": 1}, {"iteration": 3}], ids=str)
+def test_round_that_does_not_follow_from_the_version_that_is_being_judged_is_over(
+    place: Place, changes: dict[str, Any]
+) -> None:
+    ahead = place.train_from(0, place.federation.round(), **changes)
+    assert place.worker().handle(ahead, 0) is None
 
 
 def test_task_ahead_of_the_chain_fails_in_the_end(beginning: Place) -> None:

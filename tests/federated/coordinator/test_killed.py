@@ -8,6 +8,7 @@ coordinator is used again but what is in the journal, the store, the queues and 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ml.chain import events
 from ml.chain.policy import PRESETS
 from ml.chain.session import Session
 from ml.chain.types import CompletionReason
+from ml.federated import tasks
 from ml.federated.aggregation import Weights
 from ml.federated.coordinator import completion, database
 from ml.federated.coordinator.context import Context
@@ -166,6 +168,7 @@ def story(world: World, final: FinalModelInfo) -> dict[str, Any]:
             (each.iteration, each.version, each.base, each.clients, each.accuracy_ppm, each.verdict)
             for each in kept.reports()
         ]
+        rounds = [(each.epoch, each.iteration) for each in kept.reports()]
         diagnoses = [kept.diagnoses(version) for version in range(1, ROUNDS + 1)]
         return {
             "events": [event.name for event in told],
@@ -175,7 +178,13 @@ def story(world: World, final: FinalModelInfo) -> dict[str, Any]:
             "diagnoses": diagnoses,
             "final": (final.final_model_version_id, final.final_accuracy),
             "acknowledged": kept.acknowledged(1),
-            "tasks": kept._rows("SELECT task_type, count(*) FROM tasks GROUP BY task_type"),
+            "tasks": Counter(
+                task.task_type
+                for (body,) in kept._rows("SELECT body FROM tasks")
+                # for a round whose base failed, clients are asked only if there is the time
+                if (task := tasks.load(body)).task_type != "TRAIN"
+                or (task.epoch, task.iteration) in rounds
+            ),
         }
 
 
@@ -219,5 +228,7 @@ def whole(make_story: MakeStory) -> tuple[dict[str, Any], int]:
     found = story(world, final)
     assert found["events"] == EVENTS
     assert found["acknowledged"] == {0, 1, 3}
-    assert [task.iteration for task in world.clients[2].asked] == [1, POISONED]
+    # for the round after it before the poisoned version failed, and never again
+    asked = [(task.epoch, task.iteration) for task in world.clients[2].asked]
+    assert asked == [(0, 1), (0, POISONED), (0, POISONED + 1)]
     return found, steps

@@ -27,7 +27,6 @@ from ml.federated.aggregation import FedAvg, Weights
 from ml.federated.chain_view import ChainView
 from ml.federated.client.local_training import round_seed, train_locally
 from ml.federated.configuration import Preparation
-from ml.federated.coordinator.addressed import Addressed
 from ml.federated.coordinator.bases import Bases
 from ml.federated.coordinator.context import Context
 from ml.federated.coordinator.coordinator import Coordinator
@@ -231,7 +230,6 @@ class World:
             journal=journal,
             post=Post(self.transport, QueueNames(self.model), journal, tell),
             bases=Bases(self.run, chain, objects, journal),
-            addressed=Addressed(self.run, objects),
             validation=DIVIDED.validation,
             trainer=self.trainer,
             operator=self.operator,
