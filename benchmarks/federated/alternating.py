@@ -1,12 +1,14 @@
 """Rounds of the whole system in turns with rounds of others, so that load meets all alike.
 
-The coordinator tells of each round that is over and waits meanwhile; that is when the others have
-their turn. Wall time is what passes between two such turns, processor time that of all processes
-that a side has.
+The coordinator tells of each round that is over and waits meanwhile; after a few rounds, that is
+when the others have their turn of as many. Wall time is what passes from the end of one round to
+that of the next, processor time that of all processes that a side has in between. The first round
+of a turn does not count: its clients had the time to train while others had theirs.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import time
@@ -27,8 +29,11 @@ from .whole_system import WORKERS, whole_system
 
 WARM_UP: Final = 2
 """Rounds at the beginning that never count: files come into the cache, networks into memory."""
-_SETTLE_S: Final = 0.03
-"""So long after a round, its last acknowledgements have been sent."""
+BLOCK: Final = 5
+"""Rounds of a turn that count."""
+_IDLE_S: Final = 0.2
+_BUSY_S: Final = 60.0
+"""Clients do not take longer than that for what is left of a turn."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -118,8 +123,17 @@ class Watch:
         others: Mapping[str, Callable[[], Cost]],
         foreign: Iterable[int],
         warm_up: int = WARM_UP,
+        block: int = BLOCK,
     ) -> None:
-        """``foreign`` are the processes of the others; ``warm_up`` rounds do not count."""
+        """Begin with nothing measured.
+
+        Args:
+            others: run one round each
+            foreign: the numbers of their processes
+            warm_up: rounds that do not count
+            block: rounds of a turn that count
+        """
+        self._block: Final = block
         self._others: Final = others
         self._warm_up: Final = warm_up
         self._foreign: Final = {*foreign}
@@ -141,34 +155,55 @@ class Watch:
             self._round_over(news)
 
     def _round_over(self, news: RoundOver) -> None:
-        wall = time.perf_counter()
-        time.sleep(_SETTLE_S)
+        wall, cpu = time.perf_counter(), cpu_seconds(self._pids)
         self._seen += 1
-        if self._before and self._seen > self._warm_up:
-            began, cpu = self._before
-            self.ours.append(Cost(wall - began, cpu_seconds(self._pids) - cpu))
-            self.parts.append(dict(news.seconds))
-        for name, run in self._others.items():
-            cost = run()
-            if self._seen > self._warm_up:
-                self.theirs[name].append(cost)
-        if not self._pids:
+        if self._seen <= self._warm_up:
+            for run in self._others.values():
+                run()
             own = {os.getpid(), *descendants(os.getpid())}
             self._pids = sorted(own - self._foreign)
-        self._before = time.perf_counter(), cpu_seconds(self._pids)
+            return
+        if self._before:
+            began, cpu_then = self._before
+            self.ours.append(Cost(wall - began, cpu - cpu_then))
+            self.parts.append(dict(news.seconds))
+        self._before = wall, cpu
+        if (self._seen - self._warm_up) % (self._block + 1) == 0:
+            self._let_others()
+            self._before = None
+
+    def _let_others(self) -> None:
+        self._wait_for_rest()
+        for name, run in self._others.items():
+            self.theirs[name] += [run() for _ in range(self._block + 1)][1:]
+
+    def _wait_for_rest(self) -> None:
+        """Wait until those clients are done who began the next round during the validation."""
+        deadline = time.monotonic() + _BUSY_S
+        while time.monotonic() < deadline:
+            before = cpu_seconds(self._pids)
+            time.sleep(_IDLE_S)
+            if cpu_seconds(self._pids) - before < _IDLE_S / 5:
+                return
+
+
+def rounds_of(counting: int, warm_up: int, block: int) -> int:
+    """How many rounds there have to be for so many to count."""
+    return warm_up + math.ceil(counting / block) * (block + 1)
 
 
 def beside_plain(
-    data: Divided, task: PlainTask, rounds: int, warm_up: int = WARM_UP
+    data: Divided, task: PlainTask, rounds: int, warm_up: int = WARM_UP, block: int = BLOCK
 ) -> dict[str, object]:
     """Measure the whole system beside rounds without provenance.
 
     Args:
         data: what the task's clients and its validation part are of
         task: what to train
-        rounds: that count
+        rounds: that count, at least
         warm_up: rounds before them, in which most clients' samples are read and checked by the
             process that trains them
+        block: rounds of a turn that count
 
     Returns:
         Milliseconds and CPU milliseconds of a round with and without, the median of the difference
@@ -187,8 +222,8 @@ def beside_plain(
             return cost
 
         with whole_system(data, task) as system:
-            watch = Watch({"plain": advance}, plain.pids, warm_up)
-            system.train(rounds + warm_up, watch.tell)
+            watch = Watch({"plain": advance}, plain.pids, warm_up, block)
+            system.train(rounds_of(rounds, warm_up, block), watch.tell)
     if made[: len(watch.weights)] != watch.weights:
         raise AssertionError("with and without provenance, training made different weights")
     return summary(watch.ours, watch.theirs["plain"], watch.parts)

@@ -32,7 +32,7 @@ from ml.federated.preparation import Divided
 from ml.federated.version_files import seeded_weights
 
 from . import kept
-from .alternating import Cost, Plain, Watch, cpu_seconds, descendants
+from .alternating import BLOCK, Cost, Plain, Watch, cpu_seconds, descendants, rounds_of
 from .answers import show
 from .report import percent
 from .settings import TWO_NN, divided, task_of
@@ -196,15 +196,16 @@ def measure(kernel: str, rounds: int = ROUNDS) -> dict[str, Any]:
     """The project with and without provenance and Flower with a kernel, in turns."""
     data: Divided = divided("IID", SEED)
     task = task_of(data, TWO_NN, RATE, SEED)
+    total = rounds_of(rounds, _WARM_UP, BLOCK)
     with (
         tempfile.TemporaryDirectory(prefix="modelproof-flower-") as name,
         Plain(task) as plain,
-        flower(Path(name), task, kernel, rounds + _WARM_UP + 1) as other,
+        flower(Path(name), task, kernel, total + 1) as other,
         whole_system(data, task) as system,
     ):
         foreign = {*other.pids, *plain.pids}
         watch = Watch({"flower": other.round, "plain": plain.round}, foreign, _WARM_UP)
-        outcome = system.train(rounds + _WARM_UP, watch.tell)
+        outcome = system.train(total, watch.tell)
         accuracies = [outcome.rounds[-1].accuracy_ppm, other.accuracies[-1]]
     if accuracies[1] < accuracies[0] - _ALIKE_PPM:
         raise SystemExit(f"Flower's clients did not learn: {accuracies[1]} ppm; see what they say.")

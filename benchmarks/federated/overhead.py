@@ -26,13 +26,13 @@ from .answers import show
 from .settings import CNN, MNIST, TWO_NN, divided, task_of
 
 RESULTS: Final = kept.FOLDER / "federated_overhead.json"
-MODELS: Final[dict[str, tuple[Architecture, int, int]]] = {
-    "logistic": (find_recipe("mnist", "logistic").architecture, 30, 60),
-    "dense": (MNIST, 30, 60),
-    "2NN": (TWO_NN, 40, 60),
-    "CNN": (CNN, 16, 2),
+MODELS: Final[dict[str, tuple[Architecture, int, int, int]]] = {
+    "logistic": (find_recipe("mnist", "logistic").architecture, 30, 60, 5),
+    "dense": (MNIST, 30, 60, 5),
+    "2NN": (TWO_NN, 40, 60, 5),
+    "CNN": (CNN, 16, 2, 2),
 }
-"""Networks, how many rounds count, and how many come before them."""
+"""Networks, how many rounds count, how many come before them, and how many of a turn count."""
 TWO_NN_MS: Final = 50.0
 CNN_PERCENT: Final = 5.0
 RATE: Final = 0.1
@@ -48,12 +48,12 @@ def parameters(architecture: Architecture) -> int:
 
 def measure(name: str) -> dict[str, Any]:
     """One model."""
-    architecture, rounds, warm_up = MODELS[name]
+    architecture, *counts = MODELS[name]
     data = divided("IID", SEED)
     task = task_of(data, architecture, RATE, SEED)
     return {
         "parameters": parameters(architecture),
-        **beside_plain(data, task, rounds, warm_up),
+        **beside_plain(data, task, *counts),
         "load_average": round(os.getloadavg()[0], 1),
     }
 
