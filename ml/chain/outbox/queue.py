@@ -14,6 +14,7 @@ from ml.chain.outbox.journal import Journal
 from ml.chain.outbox.journal_tables import Prepared
 from ml.chain.outbox.keeping import Keeper, replaced
 from ml.chain.outbox.locks import Locks
+from ml.chain.outbox.rpc import Asking
 from ml.chain.outbox.trials import Reverts, Tried
 from ml.chain.outbox.watching import NotSent, Signer, Watch, not_sent
 from ml.errors import ModelproofError
@@ -81,15 +82,18 @@ class SenderQueue:
         """
         operations = {order.call.operation(self._chain.chain_id) for order in orders}
         with self._locks.hold(self.sender):
-            if any(self._unreported(each) for each in operations):
-                self._watch.settle()
-                before = self._resume(orders)
-                pairs = list(zip(orders, before, strict=True))
-                added = iter(self._add([order.call for order, entry in pairs if entry is None]))
-                return [entry or next(added) for entry in before]
-            calls = [order.call for order in orders]
-            asking = self._chain.prospect(self.sender, calls) if calls else None
-            return self._add(calls, self._watch.settle(asking))
+            if orders and not any(self._unreported(each) for each in operations):
+                calls = [order.call for order in orders]
+                asking = self._chain.prospect(self.sender, calls)
+                return self._add(calls, self._watch.settle(asking) or self._ask(asking))
+            self._watch.settle()
+            before = self._resume(orders)
+            pairs = list(zip(orders, before, strict=True))
+            calls = [order.call for order, entry in pairs if entry is None]
+            if not calls:
+                return [entry for entry in before if entry]
+            added = iter(self._add(calls, self._ask(self._chain.prospect(self.sender, calls))))
+            return [entry or next(added) for entry in before]
 
     def wait(self, entries: Sequence[Entry]) -> list[Entry]:
         """Wait until each is in a block, and confirmed as the network asks, or refused.
@@ -209,17 +213,12 @@ class SenderQueue:
 
     # New entries
 
-    def _add(self, calls: Sequence[Call], prospect: Prospect | None = None) -> list[Entry]:
-        """Write new entries down and send them.
+    def _ask(self, asking: Asking[Prospect]) -> Prospect:
+        return self._keeper.patiently(lambda: self._chain.learn(asking))
 
-        Args:
-            calls: what they are to do
-            prospect: of these, if it is known
-        """
-        if not calls:
-            return []
-        asking = self._chain.prospect(self.sender, calls)
-        standing, tried = prospect or self._keeper.patiently(lambda: self._chain.learn(asking))
+    def _add(self, calls: Sequence[Call], prospect: Prospect) -> list[Entry]:
+        """Write new entries down and send them."""
+        standing, tried = prospect
         would_do = _not_refused(tried)
         gas = [min(one.gas, standing.gas_limit) for one in would_do]
         offered = fees.offer(standing.market, self._settings.fee_cap)
