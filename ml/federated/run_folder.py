@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,24 @@ class RunFolder:
         return self._key(self.root / "validators" / str(number) / "x25519.key")
 
     @contextmanager
+    def making(self) -> Iterator[Path]:
+        """An empty folder for keys until they are whole: half of one, left by a kill, is in no way.
+
+        Raises:
+            ModelproofError: it cannot be made.
+        """
+        folder = self.root / ".making"
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise ModelproofError(f"{folder} cannot be made: {error.strerror}.") from None
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for as long as the block goes on: a run has one coordinator.
 
@@ -130,7 +149,12 @@ class RunFolder:
 
     def _key(self, path: Path) -> PrivateKey:
         if not path.exists():
-            write_key_pair(path, PrivateKey.generate())
+            with self.making() as making:
+                public = write_key_pair(making / path.name, PrivateKey.generate())
+                path.parent.mkdir(parents=True, exist_ok=True)
+                public.replace(path.with_name(public.name))
+                (making / path.name).replace(path)  # last, since it is looked for
+            files.sync_folder(path.parent)
         key = read_key(path)
         if not isinstance(key, PrivateKey):
             raise ModelproofError(f"{path} is not an X25519 key: put back the one of this run.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml import files
 from ml.chain.models import NamedModel
 from ml.chain.records import Role
 from ml.chain.registry import ModelRegistry
@@ -55,6 +56,15 @@ def clients_here(folder: RunFolder, data: Path) -> tuple[RunClient, ...]:
         data: the folder of the prepared data set
     """
     splits = prepared.read_metadata(data).client_splits
+    with folder.making() as making:
+        for split in splits:
+            place = identity.folder_of(folder.clients, split.client_id)
+            if not place.exists():
+                made = identity.read_or_make(making, split.client_id)
+                place.parent.mkdir(exist_ok=True)
+                made.folder.rename(place)
+    for parent in (folder.clients, folder.root):
+        files.sync_folder(parent)
     return tuple(
         identity.read_or_make(folder.clients, split.client_id).described(
             split.samples, split.dataset_root

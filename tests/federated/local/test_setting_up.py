@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,8 +38,10 @@ from ml.federated.run_configuration import (
 )
 from ml.federated.run_folder import RunFolder
 from ml.federated.splits import Iid
-from ml.storage.keys import PrivateKey
+from ml.storage.key_files import read_recipient
+from ml.storage.keys import PrivateKey, PublicKey
 from ml.training.datasets import Dataset
+from tests.chain.outbox.killing import Fuse, fork
 from tests.contracts.logs import deploy
 from tests.federated.coordinator.world import Killed
 from tests.federated.runs import IRIS
@@ -178,6 +182,35 @@ def test_set_up_that_is_killed_is_finished_by_the_next_and_nothing_is_done_twice
     assert beginning.sent() == [*["ClientEnrolled"] * 3, *["recorded"] * 2]
     assert beginning.is_validator(4)
     assert beginning.set_up() == run
+
+
+def test_keys_that_were_half_made_when_it_was_killed_are_made_by_the_next(
+    make: Callable[[], Beginning],
+) -> None:
+    """By ``kill -9`` before each time that something is put on the disk."""
+    beginning = make()
+    keys = (beginning.clients, beginning.folder.coordinator_key)
+
+    def killed_at(step: int) -> int:
+        def work() -> None:
+            os.fsync = Fuse(step).before(os.fsync)
+            for get in keys:
+                get()
+
+        return fork(work)
+
+    kills = 0
+    while (code := killed_at(1 + kills)) != 0:
+        assert code == -signal.SIGKILL
+        kills += 1
+    assert kills > 6
+    before = beginning.clients()
+    assert [client.index for client in before] == [0, 1, 2]
+    assert beginning.clients() == before
+    public = read_recipient(beginning.folder.root / "coordinator.key.pub")
+    assert isinstance(public, PublicKey)
+    assert public.raw == beginning.folder.coordinator_key().raw
+    assert not (beginning.folder.root / ".making").exists()
 
 
 def test_index_of_another_client_is_refused(make: Callable[[], Beginning]) -> None:
