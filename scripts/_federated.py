@@ -198,6 +198,7 @@ def start_of(folder: RunFolder, data: Path | None, options: Mapping[str, Any]) -
         "is_clear_meant": ("broker_in_clear", options["broker_in_clear"]),
         "places": ("places", tuple(_absolute(place) for place in options["places"])),
         "replicas": ("replicas", options["replicas"]),
+        "overlaps": ("overlap", options["overlap"]),
     }
     here: dict[str, Any] = {} if data is None else {"data": str(data.absolute())}
     if options["resume"]:

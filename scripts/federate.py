@@ -141,6 +141,12 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     help="Processes for clients here.  [default: one a core; none with --clients]",
 )
+@click.option(
+    "--overlap/--no-overlap",
+    default=True,
+    show_default=True,
+    help="Let clients train from a version already while it is validated.",
+)
 @broker_options
 @places_option
 @replicas_option
@@ -345,4 +351,5 @@ def _machine(
         security=start.security,
         workers=(start.workers or os.cpu_count() or 1) if start.workers_here else 0,
         validators=[(at, text) for at, text in enumerate(named) if "=" not in text],
+        overlaps=start.overlaps,
     )

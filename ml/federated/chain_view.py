@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ml.chain import events
-from ml.chain.events import Registered
+from ml.chain.events import Registered, Validated
 from ml.chain.logs import Event
 from ml.chain.records import Model, Version
 from ml.chain.registry import Look, ModelRegistry
@@ -39,8 +39,7 @@ class ChainView:
             return self._remember(self.registry.look(self.model))
         version, weights = about
         topics = events.topics_of(self.registry, self.model, weights=weights)
-        since = max(self.registry.deployed_at, self._block - _RECENT)
-        found = self.registry.look(self.model, version, topics, since)
+        found = self.registry.look(self.model, version, topics, self._recent(self._block))
         for record in _of(found.events or (), version):
             check_registration(found.model, record, found.version)
             self._known[about] = record
@@ -50,6 +49,16 @@ class ChainView:
         """The model as it stands, and a version's record."""
         found = self.registry.look(self.model, version)
         return self._remember(found), found.version
+
+    def verdicts(self, version: int) -> list[Validated]:
+        """How a version was validated: nothing, if it was not."""
+        if self._block is not None:
+            topics = events.topics_of(self.registry, self.model, version)
+            found = self.registry.look(self.model, topics=topics, since=self._recent(self._block))
+            self._remember(found)
+            if found.events:
+                return events.validated(found.events)
+        return events.validated(events.read(self.registry, model=self.model, version=version))
 
     def registration(self, version: int, weights: bytes) -> Registered:
         """How a version was registered, which has to have these weights.
@@ -78,6 +87,9 @@ class ChainView:
             f"the chain has no version {version} with the weights 0x{weights.hex()}: it was not"
             " registered, or a reorganisation removed it."
         )
+
+    def _recent(self, block: int) -> int:
+        return max(self.registry.deployed_at, block - _RECENT)
 
     def _remember(self, found: Look) -> Model:
         self._seen, self._block = found.model, found.block

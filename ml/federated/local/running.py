@@ -52,6 +52,8 @@ class Machine:
     """Number, among the run's, and account of each that runs here."""
     security: Security = BY_DEFAULT
     """How the connections to a broker are kept from others."""
+    overlaps: bool = True
+    """Whether clients train from a version already while it is validated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +167,5 @@ def _context(
         operator=operator,
         environment=describe_environment(threads=1),
         tell=tell,
+        overlaps=machine.overlaps,
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ml.artifact import strict_json
 from ml.artifact.strict_json import StrictJsonError
-from ml.chain import events, publishing, quorum
+from ml.chain import publishing, quorum
 from ml.chain.events import Registered
 from ml.chain.outbox.locks import StillHeld
 from ml.chain.outbox.queue import NotMined
@@ -225,9 +225,7 @@ class Validator:
             ModelproofError: it was discarded.
         """
         version = task.model_version_id
-        told = events.validated(
-            events.read(self._chain.registry, model=self._run.model, version=version)
-        )
+        told = self._chain.verdicts(version)
         if not told:
             raise ModelproofError(f"v{version} of {self._run.name} was discarded: nothing to judge")
         said = told[-1]

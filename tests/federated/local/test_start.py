@@ -43,6 +43,7 @@ def told(folder: RunFolder) -> Told:
     @click.option("--clients", "cards")
     @click.option("--workers", type=int)
     @click.option("--validator", "validators", multiple=True)
+    @click.option("--overlap/--no-overlap", default=True)
     @broker_options
     @places_option
     @replicas_option
@@ -102,8 +103,9 @@ def test_what_is_given_when_resuming_replaces_what_was_and_is_remembered(
 ) -> None:
     told(str(tmp_path), "--workers", "0", "--broker", BROKER, "--store", "/one")
     other = "amqp://me:other@127.0.0.1/"
-    changed = told("--resume", "--broker", other, "--workers", "3")
+    changed = told("--resume", "--broker", other, "--workers", "3", "--no-overlap")
     assert (changed.queues, changed.workers, changed.places) == (other, 3, ("/one",))
+    assert not changed.overlaps
     assert told("--resume") == changed
     monkeypatch.setenv("MODELPROOF_STORE", "/two")
     assert told("--resume").places == ("/two",)
