@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import torch
@@ -42,38 +41,42 @@ def write(path: Path, settings: dict[str, Any], cases: dict[str, Any], *, comple
 def measure(
     path: Path,
     settings: dict[str, Any],
-    names: Iterable[str],
+    every: Iterable[str],
     one: Callable[[str], Any],
-    others: Mapping[str, Any] = MappingProxyType({}),
+    chosen: Iterable[str] = (),
     stands: Callable[[str, Any], bool] = lambda _name, _case: True,
 ) -> dict[str, Any]:
     """Measure cases and keep each in a file at once.
 
-    What a stopped run with the same settings has left is gone on with; a complete file is measured
-    anew.
+    What there is of them, with the same settings, is gone on with; where all are there, they are
+    measured anew. A file is complete if all of its cases are there, whichever run measured them.
 
     Args:
         path: the file
         settings: what all cases depend on
-        names: of the cases
+        every: the names of all cases that the file is to have
         one: measures the case of a name; what it returns is written as JSON
-        others: cases measured before that stay in the file
+        chosen: names of those to measure, while the others stay in the file as they are; all if
+            there are none
         stands: whether a case that was measured before is still what would be measured now
 
     Returns:
-        All cases: the others, then those measured in the order of their names.
+        All cases of the file: those that stay, then those to measure.
     """
-    todo = list(names)
+    whole = list(every)
+    todo = list(dict.fromkeys(chosen)) or whole
+    before = json.loads(path.read_text()) if path.exists() else {"settings": None, "cases": {}}
+    standing = {name: case for name, case in before["cases"].items() if stands(name, case)}
+    stay = {n: case for n, case in standing.items() if n not in todo} if todo != whole else {}
     cases: dict[str, Any] = {}
-    if path.exists():
-        before = json.loads(path.read_text())
-        if not before["complete"] and before["settings"] == json.loads(json.dumps(settings)):
-            cases = {n: c for n, c in before["cases"].items() if n in todo and stands(n, c)}
+    if before["settings"] == json.loads(json.dumps(settings)):
+        cases = {name: standing[name] for name in todo if name in standing}
+    if len(cases) == len(todo):
+        cases = {}
     for name in todo:
         if name not in cases:
             print(f"{path.stem}: {name}", flush=True)
             cases[name] = one(name)
-            still = {n: c for n, c in others.items() if n not in todo and stands(n, c)}
-            together = {**still, **cases}
-            write(path, settings, together, complete=len(cases) == len(todo))
+            together = {**stay, **cases}
+            write(path, settings, together, complete={*whole} <= {*together})
     return read(path)

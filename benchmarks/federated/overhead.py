@@ -95,8 +95,7 @@ def missed(results: dict[str, Any]) -> Iterator[str]:
 
 def run(names: list[str] | None = None) -> int:
     """Measure, keep and report; return the exit code."""
-    others = kept.read(RESULTS) if names else {}
-    results = kept.measure(RESULTS, {"seed": SEED}, names or MODELS, measure, others=others)
+    results = kept.measure(RESULTS, {"seed": SEED}, MODELS, measure, names or ())
     ordered = {name: results[name] for name in MODELS if name in results}
     show("bench-overhead", "overhead", sheet(ordered))
     show("bench-overhead", "overhead, parts", parts(ordered))

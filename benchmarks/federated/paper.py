@@ -221,8 +221,7 @@ def run(engine: str = COUNTS, names: Sequence[str] = ()) -> int:
         return measure(TRAININGS[training], int(seed), ENGINES[engine])
 
     path = results_of(engine)
-    others = kept.read(path) if names else {}
-    kept.measure(path, {"engine": engine}, names_of(names or TRAININGS), one, others, stands)
+    kept.measure(path, {"engine": engine}, names_of(TRAININGS), one, names_of(names), stands)
     report()
     results = read(engine)
     problems = list(missed(results))

@@ -331,8 +331,7 @@ def run(chosen: Sequence[str] = ()) -> int:
     With some cases named, the figures of the others stay.
     """
     settings = {"rounds": ROUNDS, "versions": registries.VERSIONS}
-    others = kept.read(RESULTS) if chosen else {}
-    results = kept.measure(RESULTS, settings, chosen or CASES, measure, others=others)
+    results = kept.measure(RESULTS, settings, CASES, measure, chosen)
     for name, sheet in sheets(results).items():
         show("bench-questions", name, sheet)
     found = [results[name]["replayed"] for name in TRAININGS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,10 @@ def keep(engine: str, cases: dict[str, Any]) -> None:
     kept.write(paper.results_of(engine), {"engine": engine}, cases, complete=True)
 
 
+def is_complete() -> bool:
+    return bool(json.loads(paper.results_of("whole").read_text())["complete"])
+
+
 def test_stopped_measurement_goes_on_with_what_is_left(
     measured: Callable[..., list[str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +97,41 @@ def test_stopped_measurement_goes_on_with_what_is_left(
     assert done == ["fast; 2", "slow; 1"]
     assert paper.read("whole") == good
     assert capfd.readouterr().err == ""
+
+
+def test_named_training_after_a_stopped_one_loses_nothing(
+    measured: Callable[..., list[str]],
+) -> None:
+    good = {"fast; 1": case([1]), "fast; 2": case([2]), "slow; 1": case([3], rate=SLOW.rate)}
+    measured({**good, "fast; 2": KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        paper.run()
+    measured(good)
+    paper.run(names=["slow"])
+    assert not is_complete()
+    done = measured(good)
+    paper.run()
+    assert done == ["fast; 2"]
+    assert paper.read("whole") == good
+    assert is_complete()
+
+
+def test_named_training_whose_seeds_are_all_there_is_measured_anew(
+    measured: Callable[..., list[str]],
+) -> None:
+    good = {"fast; 1": case([1]), "fast; 2": case([2]), "slow; 1": case([3], rate=SLOW.rate)}
+    measured(good)
+    paper.run()
+    again = {**good, "fast; 1": case([4]), "fast; 2": KeyboardInterrupt()}
+    measured(again)
+    with pytest.raises(KeyboardInterrupt):
+        paper.run(names=["fast"])
+    assert not is_complete()
+    done = measured({**again, "fast; 2": case([5])})
+    paper.run(names=["fast"])
+    assert done == ["fast; 2"]
+    assert paper.read("whole") == {**again, "fast; 2": case([5])}
+    assert is_complete()
 
 
 def test_training_at_another_rate_is_measured_anew(
