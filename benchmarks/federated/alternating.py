@@ -3,7 +3,7 @@
 The coordinator tells of each round that is over and waits meanwhile; after a few rounds, that is
 when the others have their turn of as many. Wall time is what passes from the end of one round to
 that of the next, processor time that of all processes that a side has in between. The first round
-of a turn does not count: its clients had the time to train while others had theirs.
+of a turn does not count: where rounds overlap, its clients had begun before the turn of the others.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ BLOCK: Final = 5
 _IDLE_S: Final = 0.2
 _BUSY_S: Final = 60.0
 """Clients do not take longer than that for what is left of a turn."""
+_ROLES: Final = {"clients": "/worker-", "validator": "/validator-", "node": "anvil"}
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -64,6 +65,19 @@ def cpu_seconds(pids: Iterable[int]) -> float:
             continue
         ticks += int(fields[11]) + int(fields[12])
     return ticks / _TICKS
+
+
+def _by_role(pids: Iterable[int]) -> dict[str, list[int]]:
+    """The processes of a training by what they do, as their command lines tell."""
+    found: dict[str, list[int]] = {}
+    for pid in pids:
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:  # it has just ended
+            continue
+        role = next((name for name, sign in _ROLES.items() if sign in command), "coordinator")
+        found.setdefault(role, []).append(pid)
+    return found
 
 
 def all_cpu_seconds() -> float:
@@ -137,11 +151,13 @@ class Watch:
         self._others: Final = others
         self._warm_up: Final = warm_up
         self._foreign: Final = {*foreign}
-        self._before: tuple[float, float] | None = None
-        self._pids: list[int] = []
+        self._before: tuple[float, dict[str, float]] | None = None
+        self._pids: dict[str, list[int]] = {}
         self.ours: list[Cost] = []
         self.theirs: dict[str, list[Cost]] = {name: [] for name in others}
         self.parts: list[dict[str, float]] = []
+        self.roles: list[dict[str, float]] = []
+        """CPU seconds of a round by what processes do."""
         self.gas: list[int] = []
         self.weights: list[bytes] = []
         self._seen = 0
@@ -155,17 +171,19 @@ class Watch:
             self._round_over(news)
 
     def _round_over(self, news: RoundOver) -> None:
-        wall, cpu = time.perf_counter(), cpu_seconds(self._pids)
+        wall = time.perf_counter()
+        cpu = {role: cpu_seconds(pids) for role, pids in self._pids.items()}
         self._seen += 1
         if self._seen <= self._warm_up:
             for run in self._others.values():
                 run()
-            own = {os.getpid(), *descendants(os.getpid())}
-            self._pids = sorted(own - self._foreign)
+            self._pids = _by_role({os.getpid(), *descendants(os.getpid())} - self._foreign)
             return
         if self._before:
             began, cpu_then = self._before
-            self.ours.append(Cost(wall - began, cpu - cpu_then))
+            took = {role: cpu[role] - cpu_then[role] for role in cpu}
+            self.ours.append(Cost(wall - began, sum(took.values())))
+            self.roles.append(took)
             self.parts.append(dict(news.seconds))
         self._before = wall, cpu
         if (self._seen - self._warm_up) % (self._block + 1) == 0:
@@ -180,22 +198,33 @@ class Watch:
     def _wait_for_rest(self) -> None:
         """Wait until those clients are done who began the next round during the validation."""
         deadline = time.monotonic() + _BUSY_S
+        pids = [pid for some in self._pids.values() for pid in some]
         while time.monotonic() < deadline:
-            before = cpu_seconds(self._pids)
+            before = cpu_seconds(pids)
             time.sleep(_IDLE_S)
-            if cpu_seconds(self._pids) - before < _IDLE_S / 5:
+            if cpu_seconds(pids) - before < _IDLE_S / 5:
                 return
 
 
 def rounds_of(counting: int, warm_up: int, block: int) -> int:
-    """How many rounds there have to be for so many to count."""
-    return warm_up + math.ceil(counting / block) * (block + 1)
+    """How many rounds there have to be for so many to count.
+
+    One comes after those that count: where rounds overlap, it begins while the last is validated.
+    The others, who have their turns between, run all but that one.
+    """
+    return warm_up + math.ceil(counting / block) * (block + 1) + 1
 
 
 def beside_plain(
-    data: Divided, task: PlainTask, rounds: int, warm_up: int = WARM_UP, block: int = BLOCK
+    data: Divided,
+    task: PlainTask,
+    rounds: int,
+    warm_up: int = WARM_UP,
+    block: int = BLOCK,
+    *,
+    overlaps: bool = False,
 ) -> dict[str, object]:
-    """Measure the whole system beside rounds without provenance.
+    """Measure the whole system beside rounds without provenance, which never overlap.
 
     Args:
         data: what the task's clients and its validation part are of
@@ -204,10 +233,12 @@ def beside_plain(
         warm_up: rounds before them, in which most clients' samples are read and checked by the
             process that trains them
         block: rounds of a turn that count
+        overlaps: whether clients of the whole system train while a version is validated
 
     Returns:
         Milliseconds and CPU milliseconds of a round with and without, the median of the difference
-        of rounds that follow each other, and the milliseconds of each part.
+        of the n-th round of a turn and the n-th of the turn that comes next, the milliseconds of
+        each part, and the CPU milliseconds by what processes do.
 
     Raises:
         AssertionError: the two did not make the same weights.
@@ -221,12 +252,18 @@ def beside_plain(
             made.append(weights_of(plain.training.weights))
             return cost
 
-        with whole_system(data, task) as system:
+        with whole_system(data, task, overlaps=overlaps) as system:
             watch = Watch({"plain": advance}, plain.pids, warm_up, block)
             system.train(rounds_of(rounds, warm_up, block), watch.tell)
-    if made[: len(watch.weights)] != watch.weights:
+    if made != watch.weights:
         raise AssertionError("with and without provenance, training made different weights")
-    return summary(watch.ours, watch.theirs["plain"], watch.parts)
+    return {
+        **summary(watch.ours, watch.theirs["plain"], watch.parts),
+        "cpu_ms_by_role": {
+            role: _ms(sum(each[role] for each in watch.roles) / len(watch.roles))
+            for role in watch.roles[0]
+        },
+    }
 
 
 def summary(

@@ -3,7 +3,7 @@
 Latency from a client's update to its validation on chain, and its parts; what is stored of each
 version and each update, over model sizes; whether every version is replayed from chain and store
 alone; how long messages take; and the same history in MLflow's model registry on SQLite.
-docs/research-questions.md says what follows.
+Rounds follow each other. docs/research-questions.md says what follows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from typing import Any, Final
 from benchmarks.gas.report import Sheet
 from ml.errors import NotVerified
 from ml.federated.coordinator.journal import RunJournal
-from ml.federated.coordinator.news import News, RoundOver, UpdateCame, VersionRegistered
+from ml.federated.coordinator.news import (
+    News,
+    RoundGivenUp,
+    RoundOver,
+    UpdateCame,
+    VersionRegistered,
+)
 from ml.federated.replay import Outcome
 from ml.federated.sampling import RoundKey
 from ml.federated.transport import broker
@@ -49,11 +55,16 @@ CASES: Final = (QUEUES, BASELINE, *TRAININGS)
 
 
 class Clock:
-    """Notes when updates came, and when the versions made of them were judged."""
+    """Notes when updates came, and when the versions made of them were judged.
+
+    Updates of the next round may come before a version is judged.
+    """
 
     def __init__(self) -> None:
         """Nothing has come."""
         self._came: list[float] = []
+        self._waiting: list[float] = []
+        """When those came that the registered version is made of."""
         self.waits: list[tuple[float, ...]] = []
         self.rounds: list[RoundOver] = []
         self.gas: list[int] = []
@@ -66,10 +77,12 @@ class Clock:
                 self._came.append(time.perf_counter())
             case VersionRegistered(gas_used=gas):
                 self.gas.append(gas)
+                self._waiting, self._came = self._came, []
+            case RoundGivenUp():
+                self._came.clear()
             case RoundOver():
                 now = time.perf_counter()
-                self.waits.append(tuple(now - came for came in self._came))
-                self._came.clear()
+                self.waits.append(tuple(now - came for came in self._waiting))
                 self.rounds.append(news)
                 self.ended.append(now)
 

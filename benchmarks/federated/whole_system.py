@@ -105,6 +105,7 @@ def whole_system(
     policy: Policy = PRESETS["unlimited"],
     workers: int = WORKERS,
     queues: str = "memory://",
+    overlaps: bool = False,
 ) -> Iterator[System]:
     """Begin a training of a task: everything is in a temporary folder, and gone afterwards.
 
@@ -114,6 +115,7 @@ def whole_system(
         policy: of the model
         workers: processes for clients
         queues: ``memory://``, or a broker's URL
+        overlaps: whether clients train from a version already while it is validated
     """
     with tempfile.TemporaryDirectory(prefix="modelproof-bench-") as name:
         root = Path(name)
@@ -135,7 +137,7 @@ def whole_system(
                 registry_block=registry.deployed_at,
                 outbox=str(root / "outbox"),
             )
-            machine = Machine(where, queues, workers, [(0, VALIDATOR)])
+            machine = Machine(where, queues, workers, [(0, VALIDATOR)], overlaps=overlaps)
             yield System(folder, run, registry, root / "objects", session, machine)
 
 
