@@ -211,7 +211,8 @@ class Chain:
 
     def _last_of_rows(self, places: Collection[BlockId]) -> list[BlockId]:
         """These blocks without those that are known to be below another one of them."""
-        below = {place: self._below[place] for place in places if place in self._below}
+        learned = self._below  # read once: another sender's thread may put another in its place
+        below = {place: learned[place] for place in places if place in learned}
         self._below = below  # nobody asks for the others any more
         known = set(below.values())
         return sorted(place for place in places if place not in known)

@@ -145,6 +145,25 @@ def test_block_of_another_branch_is_asked_for_by_itself() -> None:
     assert not chain.learn(asking)
 
 
+def test_threads_that_ask_about_different_blocks_at_once_each_ask_about_their_own() -> None:
+    """The other forgets what the first has just found to be known."""
+    node = Told(lambda _, parameters: block(int(parameters[0], 16)))
+    chain = Chain(node, 1, hashed(0))
+    assert chain.learn(chain.still_holds(places(5, 6)))
+
+    others = iter([places(8)])
+
+    class Interrupted(dict[BlockId, BlockId]):
+        def __contains__(self, place: object) -> bool:
+            is_known = super().__contains__(place)
+            for other in others:
+                assert heights(chain.still_holds(other).questions) == [8]
+            return is_known
+
+    chain._below = Interrupted(chain._below)
+    assert heights(chain.still_holds(places(5, 6)).questions) == [6]
+
+
 # --- Trials ---------------------------------------------------------------------------------------
 
 REVERTED = RpcError("execution reverted", "0x01020304", 3)
