@@ -82,17 +82,19 @@ class SenderQueue:
         """
         operations = {order.call.operation(self._chain.chain_id) for order in orders}
         with self._locks.hold(self.sender):
+            asking = None
             if orders and not any(self._unreported(each) for each in operations):
-                calls = [order.call for order in orders]
-                asking = self._chain.prospect(self.sender, calls)
-                return self._add(calls, self._watch.settle(asking) or self._ask(asking))
-            self._watch.settle()
+                asking = self._chain.prospect(self.sender, [order.call for order in orders])
+            prospect = self._watch.settle(asking)
+            # only now: what reverted in a block that is gone is under way again
             before = self._resume(orders)
             pairs = list(zip(orders, before, strict=True))
             calls = [order.call for order, entry in pairs if entry is None]
             if not calls:
                 return [entry for entry in before if entry]
-            added = iter(self._add(calls, self._ask(self._chain.prospect(self.sender, calls))))
+            if prospect is None or len(calls) < len(orders):
+                prospect = self._ask(self._chain.prospect(self.sender, calls))
+            added = iter(self._add(calls, prospect))
             return [entry or next(added) for entry in before]
 
     def wait(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -278,10 +280,24 @@ class SenderQueue:
         left = {operation: self._unreported(operation) for operation in set(wanted)}
         ours = {one.hash for entries in left.values() for each in entries for one in each.attempts}
         before = [left[operation].pop(0) if left[operation] else None for operation in wanted]
-        return [
+        same = [
             entry if entry is not None and self._is_the_same(entry, order, ours) else None
             for order, entry in zip(orders, before, strict=True)
         ]
+        done = [one for one, kept in zip(before, same, strict=True) if one and not kept]
+        if self._have_moved(done):  # what happened may not have happened after them
+            self._watch.settle()
+            return self._resume(orders)
+        return same
+
+    def _have_moved(self, entries: Sequence[Entry]) -> bool:
+        """Whether a reorganisation has just taken any of these out of its block."""
+        watched = [one for one in entries if one.state is State.MINED]
+        if not watched:
+            return False
+        self._keeper.look_for(watched)
+        now = self._journal.again([one.id for one in watched])
+        return [one.inclusion for one in now] != [one.inclusion for one in watched]
 
     def _unreported(self, operation: bytes) -> list[Entry]:
         """What does this, and has not failed, and of whose result nobody was told."""
