@@ -206,6 +206,8 @@ def start_of(folder: RunFolder, data: Path | None, options: Mapping[str, Any]) -
         before = starting.read(folder)
         if before is not None:
             given = {field: value for field, (option, value) in told.items() if _is_given(option)}
+            if "queues" in given:  # what was meant for one broker is not meant for another
+                given.setdefault("is_clear_meant", False)
             return replace(before, **here, **given)
     if data is None:
         raise click.UsageError(f"DATA is missing, and {folder.root} does not say where it is.")

@@ -143,7 +143,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--overlap/--no-overlap",
-    default=True,
+    default=False,
     show_default=True,
     help="Let clients train from a version already while it is validated.",
 )

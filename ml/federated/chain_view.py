@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -41,8 +42,10 @@ class ChainView:
         topics = events.topics_of(self.registry, self.model, weights=weights)
         found = self.registry.look(self.model, version, topics, self._recent(self._block))
         for record in _of(found.events or (), version):
-            check_registration(found.model, record, found.version)
-            self._known[about] = record
+            # where a node contradicts itself, `registration` asks again, and says so
+            with contextlib.suppress(NotVerified):
+                check_registration(found.model, record, found.version)
+                self._known[about] = record
         return self._remember(found)
 
     def outcome(self, version: int) -> tuple[Model, Version | None]:

@@ -117,6 +117,15 @@ class Objects:
             return
         self._sidecars.write(sidecar.stored.cid, sidecar.to_json())
 
+    def delete(self, cid: Cid) -> None:
+        """Remove an object that is not wanted any more, and its sidecar.
+
+        Raises:
+            StorageError: a store does not let go of it.
+        """
+        self._store.delete(cid)
+        self._sidecars.delete(cid)
+
     def addressing(self, cid: Cid) -> Callable[[Recipient], Sidecar]:
         """What makes an object's sidecar as it is sent to somebody; errors as `get`."""
         sidecar = read_sidecar(self._sidecars, cid)

@@ -15,9 +15,9 @@ from ml.storage.errors import StorageError
 from ml.training import canonical
 
 from .context import Context
-from .gathering import read_taken
 from .news import ClientExcluded, MessageIgnored, RoundDiagnosed
 from .records import MadeVersion
+from .taken import read_taken
 
 
 def look_into_failure(context: Context, model: Model) -> bool:

@@ -50,7 +50,7 @@ class Context:
     """Excludes clients."""
     environment: Environment
     tell: Tell
-    overlaps: bool = True
+    overlaps: bool = False
     """Whether clients train from a version already while it is validated."""
     now: Callable[[], float] = time.time
     """Seconds since 1970."""

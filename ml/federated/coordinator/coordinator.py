@@ -1,4 +1,4 @@
-"""A training's rounds, one after the other, until the contract says that it is over.
+"""A training's rounds, until the contract says that it is over.
 
 The chain decides at each step what is due, and the journal knows how far this has come: so a
 coordinator that was killed at any step goes on by being started again, and a rollback, a discard or
@@ -24,6 +24,9 @@ from .judging import Judged, have_judged, recorded
 from .making import make_version, register_version
 from .news import RoundGivenUp, RoundOver, VersionRegistered
 from .records import MadeVersion
+from .taken import forget_round
+
+_MOVED_ON: Final = "the model moved on, by a rollback, a discard or a completion"
 
 
 class Coordinator:
@@ -63,6 +66,7 @@ class Coordinator:
             ModelproofError: a store, the broker or a node cannot be used.
         """
         judged, model = 0, self._look()
+        self._tidy(model)
         while True:
             self._catch_up(model)
             if model.state.completed:
@@ -87,7 +91,7 @@ class Coordinator:
         with context.clocked("clients"):
             is_ours = gathering.run()
         if not is_ours:
-            self._give_up(gathering.key)
+            gathering.give_up(_MOVED_ON)
             return
         made = context.journal.made(gathering.key)
         if made is None:
@@ -101,10 +105,6 @@ class Coordinator:
         self._registered = made.version, made.weights
         context.tell(VersionRegistered(made.version, made.weights, receipt.gas_used))
 
-    def _give_up(self, key: RoundKey) -> None:
-        reason = "the model moved on, by a rollback, a discard or a completion"
-        self._context.tell(RoundGivenUp(*key.values, reason))
-
     def _after_refusal(self, gathering: Gathering, error: ContractRefused) -> None:
         """Open the round again, if it is still due: its version has to be made again.
 
@@ -115,8 +115,8 @@ class Coordinator:
         model, made = self._look(), context.journal.made(key)
         if model.state.pending and made and self._is_ours(made):
             return  # it was registered before
-        if not gathering.is_due(model):
-            self._give_up(key)
+        if not gathering.is_due(model):  # the version may be registered yet: it keeps its updates
+            context.tell(RoundGivenUp(*key.values, _MOVED_ON))
             return
         active = set(context.active(model))
         gone = [one.client for one in context.journal.taken(key) if one.client not in active]
@@ -128,6 +128,12 @@ class Coordinator:
         """The model as it stands now; nothing is believed that the chain said before."""
         self._context.chain.forget()
         return self._context.chain.now(self._registered)
+
+    def _tidy(self, model: Model) -> None:
+        """Forget the rounds that a coordinator began that was killed before the model moved on."""
+        epoch = model.state.epoch + bool(model.state.completed)
+        for key in self._context.journal.unmade(epoch):
+            forget_round(self._context, key)
 
     def _judge(self, model: Model, *, is_last: bool) -> Model:
         """Have the version judged that waits; returns the model afterwards.
@@ -141,9 +147,10 @@ class Coordinator:
         with context.clocked("validate"):
             judged = have_judged(context, model, key, base, made, ahead)
         if ahead and not ahead.fits(judged.model):
-            ahead.give_up()
+            ahead.give_up(f"training does not go on from v{model.state.pending}")
             ahead = None
         self._ahead = ahead
+        self._tidy(judged.model)
         self._report(key, made, judged)
         return judged.model
 
@@ -160,7 +167,7 @@ class Coordinator:
         if state.iteration + 1 >= most > 0:
             return None
         then = replace(state, current=state.pending, iteration=state.iteration + 1, waiting=0)
-        return Gathering(context, replace(model, state=then), base)
+        return Gathering(context, replace(model, state=then), base, is_early=True)
 
     def _report(self, key: RoundKey, made: MadeVersion, judged: Judged) -> None:
         context = self._context

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Final
 
 from ml.chain.records import Model
 from ml.chain.signed_files import UpdateFile, parse_update
 from ml.errors import ModelproofError, NotVerified
-from ml.federated import admission, sampling, updates
+from ml.federated import admission, sampling
 from ml.federated.admission import Participant, Refusal, Round, UpdateRefused
-from ml.federated.aggregation import ClientUpdate
 from ml.federated.replies import FailureReply, UpdateReply
 from ml.federated.sampling import RoundKey
 from ml.storage.cid import Cid
@@ -41,6 +40,7 @@ from .news import (
 )
 from .post import Received
 from .records import TakenUpdate
+from .taken import Admitted, forget_round, read_taken
 
 _OF_THE_CLIENT: Final = frozenset(
     {
@@ -63,26 +63,19 @@ class TooFewClients(ModelproofError):
     """A round cannot have as many updates as it needs."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Admitted:
-    """An update that is in a round."""
-
-    file: UpdateFile
-    """What the client signed."""
-    update: ClientUpdate
-    taken: TakenUpdate
-
-
 class Gathering:
     """The updates of one round, as they come."""
 
-    def __init__(self, context: Context, model: Model, base: Base) -> None:
+    def __init__(
+        self, context: Context, model: Model, base: Base, *, is_early: bool = False
+    ) -> None:
         """Begin the round that is due in a model, or go on with it; nobody is asked yet.
 
         Args:
             context: the training
             model: as it stands, or will if the version that waits passes
             base: its current version then
+            is_early: whether that version waits still
         """
         state, run = model.state, context.run
         self._context: Final = context
@@ -92,7 +85,9 @@ class Gathering:
         self._model = model
         ranked = sampling.ranking(run.seed, self.key, context.answering(model))
         first = sampling.participants(run.fraction, ranked, run.min_updates)
-        self.begun = context.journal.begin(self.key, base.version, first, self._deadline())
+        # until a round is due, it has no deadline: while it is not, updates may have to wait
+        deadline = None if is_early else self._deadline()
+        self.begun = context.journal.begin(self.key, base.version, first, deadline)
         self.admitted: Final[dict[int, Admitted]] = {}
         self._kept: Final[list[Future[None]]] = []
         self._is_asked = False
@@ -110,6 +105,8 @@ class Gathering:
         """
         if self.begun.is_closed:
             return True
+        if self.begun.deadline is None:
+            self.begun = self._context.journal.ask_more(self.key, [], self._deadline())
         ask_the_silent(self._context, self._model)
         self.ask()
         looked = time.monotonic()
@@ -138,15 +135,12 @@ class Gathering:
         self._model = model
         return True
 
-    def give_up(self) -> None:
-        """Forget the round, since it is not going to be due.
-
-        Raises:
-            StorageError: something of it could not be kept.
-        """
-        self._settle()
-        self._context.journal.forget(self.key)
-        reason = f"training does not go on from v{self._base.version}"
+    def give_up(self, reason: str) -> None:
+        """Forget the round, since it is not due any more, or never going to be."""
+        for kept in self._kept:
+            with contextlib.suppress(StorageError):  # what is not wanted need not be kept
+                kept.result()
+        forget_round(self._context, self.key)
         self._context.tell(RoundGivenUp(*self.key.values, reason))
 
     def _settle(self) -> None:
@@ -243,6 +237,8 @@ class Gathering:
             whether it is of the round, or an acknowledgement
         """
         message = received.message
+        if isinstance(message, UpdateReply | FailureReply) and self.begun.is_closed:
+            return False
         if isinstance(message, UpdateReply):
             self._take(message)
         elif isinstance(message, FailureReply):
@@ -276,6 +272,9 @@ class Gathering:
             self._turn_down(client, Refusal.UNSIGNED, str(error), at)
             return
         if journal.is_repetition(self.key, file.index, file.update.digest):
+            return
+        if file.index not in self._context.active(self._model):
+            self._turn_down(client, Refusal.UNKNOWN_CLIENT, "it is excluded", at)
             return
         try:
             admitted = self._admit(reply, file, at)
@@ -362,19 +361,3 @@ class Gathering:
             },
             deadline=self.begun.deadline,
         )
-
-
-def read_taken(context: Context, taken: TakenUpdate, base: Base) -> Admitted:
-    """Read an update that was admitted earlier from the store.
-
-    Raises:
-        NotVerified: what is stored is not what the client signed.
-        StorageError: it is not there, or no key opens it.
-    """
-    file = parse_update(taken.signed.encode(), f"what client {taken.client} signed")
-    limit = admission.size_limit(base.tensors)
-    data = context.objects.get(Cid.parse(taken.cid), limit)
-    if updates.digest_of(data) != file.update.digest:
-        raise NotVerified(f"object {taken.cid} is not the update that client {file.index} signed.")
-    content = updates.load(data, f"the update of client {file.index}")
-    return Admitted(file, ClientUpdate(file.index, file.update.samples, content.weights), taken)

@@ -109,7 +109,7 @@ class RunJournal(Exclusions):
         return int(total or 0)
 
     def rounds(self) -> int:
-        """How many rounds were begun."""
+        """How many rounds were begun, without those that were given up."""
         ((count,),) = self._rows("SELECT count(*) FROM rounds")
         return int(count)
 
@@ -231,6 +231,11 @@ class RunJournal(Exclusions):
         return self._rows(
             "SELECT epoch, iteration, client, refusal, reason FROM refusals ORDER BY rowid"
         )
+
+    def unmade(self, epoch: int) -> list[RoundKey]:
+        """The rounds before an epoch of which no version was made."""
+        query = "SELECT epoch, iteration FROM rounds WHERE made IS NULL AND epoch < ?"
+        return [RoundKey(*row) for row in self._rows(query, epoch)]
 
     def forget(self, key: RoundKey) -> None:
         """Forget a round from which no version is going to be made."""

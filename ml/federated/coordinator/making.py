@@ -25,9 +25,9 @@ from ml.training.round_metadata import RecordedUpdate, RoundMetadata
 
 from .bases import Base
 from .context import Context
-from .gathering import Admitted
 from .post import metadata_now
 from .records import MadeVersion
+from .taken import Admitted
 
 
 def make_version(

@@ -91,7 +91,7 @@ class RoundOver:
 
 @dataclass(frozen=True, slots=True)
 class RoundGivenUp:
-    """Somebody rolled back, discarded or completed while the round was going on."""
+    """While the round was going on, the model moved on by a rollback, a discard or a completion."""
 
     epoch: int
     iteration: int

@@ -1,7 +1,8 @@
 """The clients of a run that has more than the chain can name: excluded and taken back by hand.
 
 Such clients are not enrolled, so what the contract does for others is in the journal of their run.
-A coordinator that is at work meanwhile reads it before each round, and while it waits.
+A coordinator that is at work meanwhile reads it before each round, while it waits, and with each
+update that comes.
 """
 
 from __future__ import annotations

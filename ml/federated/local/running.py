@@ -52,7 +52,7 @@ class Machine:
     """Number, among the run's, and account of each that runs here."""
     security: Security = BY_DEFAULT
     """How the connections to a broker are kept from others."""
-    overlaps: bool = True
+    overlaps: bool = False
     """Whether clients train from a version already while it is validated."""
 
 

@@ -41,7 +41,7 @@ class Start:
     """The stores."""
     replicas: str
     """How many of them have to take an object."""
-    overlaps: bool = True
+    overlaps: bool = False
     """Whether clients train from a version already while it is validated."""
     format: Literal["modelproof.federated-start.v1"] = "modelproof.federated-start.v1"
 

@@ -118,6 +118,7 @@ def make_story(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> MakeStory:
     def make() -> tuple[World, Fuse]:
         monkeypatch.undo()
         world, fuse = make_world(POLICY, **CHANGES), Fuse()
+        world.overlaps = True
         world.clients[2].alter = spoiling(world.clients[2])
         fuse.lay(world, monkeypatch)
         return world, fuse
@@ -177,6 +178,7 @@ def story(world: World, final: FinalModelInfo) -> dict[str, Any]:
             "reports": reports,
             "diagnoses": diagnoses,
             "final": (final.final_model_version_id, final.final_accuracy),
+            "rounds": final.training_summary.total_rounds,
             "acknowledged": kept.acknowledged(1),
             "tasks": Counter(
                 task.task_type

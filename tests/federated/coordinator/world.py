@@ -139,6 +139,7 @@ class World:
     policy: Policy = PRESETS["unlimited"]
     changes: dict[str, Any] = field(default_factory=dict)
     name: str = "iris"
+    overlaps: bool = False
 
     def __post_init__(self) -> None:
         """Create the model and enrol the clients."""
@@ -235,6 +236,7 @@ class World:
             operator=self.operator,
             environment=ENVIRONMENT,
             tell=tell,
+            overlaps=self.overlaps,
             now=lambda: self.now,
         )
 

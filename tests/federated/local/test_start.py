@@ -43,7 +43,7 @@ def told(folder: RunFolder) -> Told:
     @click.option("--clients", "cards")
     @click.option("--workers", type=int)
     @click.option("--validator", "validators", multiple=True)
-    @click.option("--overlap/--no-overlap", default=True)
+    @click.option("--overlap/--no-overlap", default=False)
     @broker_options
     @places_option
     @replicas_option
@@ -103,9 +103,9 @@ def test_what_is_given_when_resuming_replaces_what_was_and_is_remembered(
 ) -> None:
     told(str(tmp_path), "--workers", "0", "--broker", BROKER, "--store", "/one")
     other = "amqp://me:other@127.0.0.1/"
-    changed = told("--resume", "--broker", other, "--workers", "3", "--no-overlap")
+    changed = told("--resume", "--broker", other, "--workers", "3", "--overlap")
     assert (changed.queues, changed.workers, changed.places) == (other, 3, ("/one",))
-    assert not changed.overlaps
+    assert changed.overlaps
     assert told("--resume") == changed
     monkeypatch.setenv("MODELPROOF_STORE", "/two")
     assert told("--resume").places == ("/two",)
@@ -113,6 +113,17 @@ def test_what_is_given_when_resuming_replaces_what_was_and_is_remembered(
     assert told("--resume", "/elsewhere").data == "/elsewhere"
     last = told("--resume")
     assert (last.data, last.places, last.queues) == ("/elsewhere", ("/two",), other)
+
+
+def test_password_in_the_clear_that_was_meant_for_one_broker_is_not_for_another(
+    told: Told, tmp_path: Path
+) -> None:
+    told(str(tmp_path), "--broker", f"amqp://me:{SECRET}@tunnel/", "--broker-in-clear")
+    assert told("--resume").is_clear_meant
+    other = told("--resume", "--broker", f"amqp://me:{SECRET}@elsewhere/")
+    assert not other.is_clear_meant
+    with pytest.raises(TransportError):
+        other.check_broker()
 
 
 def test_how_the_broker_is_secured_is_remembered(

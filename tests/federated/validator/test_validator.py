@@ -146,13 +146,13 @@ def test_validator_asks_for_no_more_of_the_history_than_the_version(
     one = validator(federation)
     task = federation.task(federation.round(good(federation)), one.address)
     asked: list[Any] = []
-    search = ModelRegistry.search
+    query = ModelRegistry._query
 
-    def noting(registry: ModelRegistry, topics: Any) -> Any:
+    def noting(registry: ModelRegistry, topics: Any, *blocks: Any) -> Any:
         asked.append(list(topics))
-        return search(registry, topics)
+        return query(registry, topics, *blocks)
 
-    monkeypatch.setattr(ModelRegistry, "search", noting)
+    monkeypatch.setattr(ModelRegistry, "_query", noting)
     assert isinstance(one.handle(task), DecisionTask)
     assert asked
     for _, model, *subject in asked:
