@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -47,6 +48,8 @@ MAX_FILE_BYTES: Final = 1 << 20
 """Far above what a file of either kind needs."""
 
 _Parsed = TypeVar("_Parsed")
+_has_checksum: Final = lru_cache(maxsize=4_096)(is_checksum_address)
+"""By a hash each: the same few addresses sign again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +276,7 @@ def _value(value: object, what: str, kind: str) -> Any:
         return value
     if kind == "address":
         address = string(value, what)
-        if not is_checksum_address(address):
+        if not _has_checksum(address):
             raise StrictJsonError(f"{what} is not an address with its checksum")
         return address
     number = integer(value, what)

@@ -38,6 +38,11 @@ class Codec(IntEnum):
     DAG_PB = 0x70
 
 
+@functools.lru_cache(maxsize=1024)
+def _text(cid: bytes) -> str:
+    return _MULTIBASE_BASE32 + base64.b32encode(cid).decode().rstrip("=").lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Cid:
     """A CIDv1 with a SHA-256; ``str`` of it is its text in base32, safe as a file's name."""
@@ -46,8 +51,7 @@ class Cid:
     digest: bytes
 
     def __str__(self) -> str:
-        text = base64.b32encode(bytes(self)).decode().rstrip("=").lower()
-        return _MULTIBASE_BASE32 + text
+        return _text(bytes(self))
 
     def __bytes__(self) -> bytes:
         return _prefix(self.codec) + self.digest

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from ml.artifact import strict_json
@@ -43,6 +44,7 @@ MAX_BYTES: Final = 1 << 20
 NO_COMPRESSION: Final = "none"
 
 _MAC: Final = b"modelproof.sidecar.v1"
+_END: Final = b"\n}\n"
 _TOKEN: Final = re.compile(r"[a-z0-9][a-z0-9.+_-]{0,63}")
 _KEYS: Final = {
     *("format", "cid", "sha256", "size", "header", "algorithm", "key_id", "payload", "recipients"),
@@ -109,9 +111,8 @@ class Sidecar:
 
     def to_json(self) -> bytes:
         """Write the sidecar, with its checksum."""
-        document = {**self._document(), "mac": _hex(self.mac)}
-        checksum = hashlib.sha256(_dump(document)).digest()
-        return _dump({**document, "checksum": _hex(checksum)})
+        body = _with(self._body(), "mac", self.mac)
+        return _with(body, "checksum", hashlib.sha256(body).digest())
 
     def with_recipients(self, recipients: Iterable[WrappedKey], key: bytes) -> Self:
         """The sidecar for other recipients, with the mac that the object's key gives it."""
@@ -120,7 +121,7 @@ class Sidecar:
 
     def expected_mac(self, key: bytes) -> bytes:
         """What its mac is, if ``key`` is the object's and nothing was changed."""
-        return hmac.digest(subkey(key, _MAC), _dump(self._document()), "sha256")
+        return hmac.digest(subkey(key, _MAC), self._body(), "sha256")
 
     def record(self) -> dict[str, str]:
         """What a version's metadata says of how its object is stored; anybody may know it."""
@@ -131,18 +132,37 @@ class Sidecar:
             "format": self.payload.format,
         }
 
-    def _document(self) -> dict[str, object]:
-        return {
+    def _body(self) -> bytes:
+        """All but the mac and the checksum."""
+        return _body(self.stored, self.header, self.key_id, self.payload, self.recipients)
+
+
+def _with(body: bytes, key: str, digest: bytes) -> bytes:
+    """The text of an object with one member more, its last."""
+    return body.removesuffix(_END) + f',\n  "{key}": "{_hex(digest)}"'.encode() + _END
+
+
+@lru_cache(maxsize=32)
+def _body(
+    stored: Stored,
+    header: bytes,
+    key_id: bytes,
+    payload: Payload,
+    recipients: tuple[WrappedKey, ...],
+) -> bytes:
+    return _dump(
+        {
             "format": FORMAT,
-            "cid": str(self.stored.cid),
-            "sha256": _hex(self.stored.sha256),
-            "size": self.stored.size,
-            "header": _hex(self.header),
+            "cid": str(stored.cid),
+            "sha256": _hex(stored.sha256),
+            "size": stored.size,
+            "header": _hex(header),
             "algorithm": ALGORITHM_NAME,
-            "key_id": _hex(self.key_id),
-            "payload": {"format": self.payload.format, "compression": self.payload.compression},
-            "recipients": [_recipient_document(entry) for entry in self.recipients],
+            "key_id": _hex(key_id),
+            "payload": {"format": payload.format, "compression": payload.compression},
+            "recipients": [_recipient_document(entry) for entry in recipients],
         }
+    )
 
 
 def _recipient_document(entry: WrappedKey) -> dict[str, object]:
@@ -215,4 +235,16 @@ def _hex(data: bytes) -> str:
 
 
 def _dump(document: dict[str, object]) -> bytes:
-    return (json.dumps(document, indent=2) + "\n").encode()
+    return f"{_text(document)}\n".encode()
+
+
+def _text(value: object, margin: str = "\n") -> str:
+    """What ``json.dumps(value, indent=2)`` gives, which indents by Python and not by C."""
+    inner = f"{margin}  "
+    if isinstance(value, dict) and value:
+        rows = f",{inner}".join(f'"{key}": {_text(each, inner)}' for key, each in value.items())
+        return f"{{{inner}{rows}{margin}}}"
+    if isinstance(value, list) and value:
+        rows = f",{inner}".join(_text(each, inner) for each in value)
+        return f"[{inner}{rows}{margin}]"
+    return json.dumps(value)

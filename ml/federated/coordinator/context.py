@@ -83,9 +83,17 @@ class Context:
     def active(self, model: Model) -> list[int]:
         """The clients that may contribute now, by their indices; silent ones among them."""
         excluded = self.journal.excluded()
+        if not self.run.is_enrolled:
+            return [one.index for one in self.run.clients if one.index not in excluded]
+        bits = model.active_clients
         return [
-            client.index
-            for client in self.run.clients
-            if client.index not in excluded
-            and (not self.run.is_enrolled or model.active_clients >> client.index & 1)
+            one.index
+            for one in self.run.clients
+            if one.index not in excluded and bits >> one.index & 1
         ]
+
+    def is_active(self, client: int, model: Model) -> bool:
+        """Whether one of them may."""
+        if client in self.journal.excluded():
+            return False
+        return not self.run.is_enrolled or bool(model.active_clients >> client & 1)

@@ -273,7 +273,7 @@ class Gathering:
             return
         if journal.is_repetition(self.key, file.index, file.update.digest):
             return
-        if file.index not in self._context.active(self._model):
+        if not self._context.is_active(file.index, self._model):
             self._turn_down(client, Refusal.UNKNOWN_CLIENT, "it is excluded", at)
             return
         try:
