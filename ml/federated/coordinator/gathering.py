@@ -105,7 +105,7 @@ class Gathering:
         """
         if self.begun.is_closed:
             return True
-        if self.begun.deadline is None:
+        if self.begun.deadline is None and self._context.run.deadline_s is not None:
             self.begun = self._context.journal.ask_more(self.key, [], self._deadline())
         ask_the_silent(self._context, self._model)
         self.ask()
