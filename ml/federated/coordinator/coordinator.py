@@ -147,6 +147,7 @@ class Coordinator:
         with context.clocked("validate"):
             judged = have_judged(context, model, key, base, made, ahead)
         if ahead and not ahead.fits(judged.model):
+            ahead.drain()
             ahead.give_up(f"training does not go on from v{model.state.pending}")
             ahead = None
         self._ahead = ahead

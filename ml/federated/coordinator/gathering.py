@@ -143,6 +143,14 @@ class Gathering:
         forget_round(self._context, self.key)
         self._context.tell(RoundGivenUp(*self.key.values, reason))
 
+    def drain(self) -> None:
+        """Take what is on its way, as long as something comes, so that it goes with the round."""
+        while self._missing() and (received := self._context.post.next(LOOK_AGAIN_S)):
+            try:
+                self.deal_with(received)
+            finally:
+                received.delivery.acknowledge()
+
     def _settle(self) -> None:
         for kept in self._kept:
             kept.result()

@@ -103,6 +103,15 @@ def test_round_from_a_version_that_failed_is_forgotten(make_overlapping: Make) -
     assert updates_stored(world) == updates_taken(world)
 
 
+def test_round_that_began_when_training_ended_leaves_nothing(make_overlapping: Make) -> None:
+    world = make_overlapping(replace(PRESETS["unlimited"], target_accuracy=1))
+    context = world.context()
+    assert Coordinator(context).run().state.completed
+    assert [(one.epoch, one.iteration) for one in world.told(RoundGivenUp)] == [(0, 2)]
+    assert context.journal.rounds() == 1
+    assert updates_stored(world) == updates_taken(world)
+
+
 def test_early_round_is_forgotten_whose_base_failed_while_nobody_was_there(
     make_overlapping: Make,
 ) -> None:
