@@ -36,6 +36,7 @@ from ml.federated.run_configuration import RunConfiguration
 from ml.federated.tasks import RollbackTask, Task, TrainingCompleteTask, TrainTask
 from ml.federated.transport import TransportError, TransportGone
 from ml.federated.updates import UpdateMetadata
+from ml.storage.cid import Cid
 from ml.storage.errors import (
     InvalidCid,
     InvalidKey,
@@ -128,7 +129,7 @@ class Worker:
         )
         self._versions: Final = Versions(run, chain)
         self._waits_s: Final = tuple(waits_s)
-        self._sent: dict[int, tuple[tuple[str, bytes], Reply]] = {}
+        self._sent: dict[int, tuple[tuple[str, bytes], UpdateReply]] = {}
         self._epoch = 0
         self._looked: tuple[ModelState | None, float] = None, 0.0
 
@@ -196,8 +197,10 @@ class Worker:
             return None
         self._begin_epoch(task.epoch)
         asked = (task.task_id, payload.base_weights)
-        if client.index in self._sent and self._sent[client.index][0] == asked:
-            return self._sent[client.index][1]
+        sent = self._sent.get(client.index)
+        # asked again for what the store has lost, the same answer would never do
+        if sent and sent[0] == asked and self._is_stored(client, sent[1]):
+            return sent[1]
         tensors = self._versions.get(
             self._objects[client.index], *base, payload.weights_cid, payload.weights_sidecar
         )
@@ -218,6 +221,9 @@ class Worker:
         reply = self._stored(client, task, metadata, result, trained - begun)
         self._sent[client.index] = asked, reply
         return reply
+
+    def _is_stored(self, client: ClientIdentity, reply: UpdateReply) -> bool:
+        return self._objects[client.index].places.store.has(Cid.parse(reply.update_cid))
 
     def _trained(self, client: ClientIdentity, task: TrainTask, base: Weights) -> LocalResult:
         run, local = self._run, self._run.local

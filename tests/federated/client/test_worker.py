@@ -22,6 +22,7 @@ from ml.federated.replies import AcknowledgementReply, FailureReply, Reply, Upda
 from ml.federated.run_configuration import LocalTraining, Privacy
 from ml.federated.server_optimizers import FedAvgM
 from ml.federated.tasks import AggregatePayload, AggregateTask, TaskMetadata
+from ml.storage.cid import Cid
 from ml.storage.errors import UnknownObject
 
 from .place import HIGH, LOW, Place
@@ -84,6 +85,18 @@ def test_same_task_gives_the_same_update_whoever_does_it(beginning: Place) -> No
     alone = beginning.worker([1]).handle(beginning.train(1), 1)
     assert again == first  # not stored once more
     assert digest(beginning, alone) == digest(beginning, first)
+
+
+def test_update_that_the_store_has_lost_is_made_again(beginning: Place) -> None:
+    worker, task = beginning.worker(), beginning.train(0)
+    first = worker.handle(task, 0)
+    assert isinstance(first, UpdateReply)
+    assert worker.handle(task, 0) is first
+    worker._objects[0].delete(Cid.parse(first.update_cid))
+    again = worker.handle(task, 0)
+    assert beginning.fetched(again)
+    assert isinstance(again, UpdateReply)
+    assert again.signed == first.signed
 
 
 def test_round_starts_from_the_version_on_chain(gone_back: Place) -> None:
