@@ -83,4 +83,9 @@ def text(answer: Any) -> str:
 
 def raw(answer: Any) -> bytes:
     """Bytes, as JSON-RPC writes them or as Python has them."""
-    return answer if isinstance(answer, bytes) else bytes.fromhex(str(answer).removeprefix("0x"))
+    if isinstance(answer, bytes):
+        return answer
+    try:
+        return bytes.fromhex(str(answer).removeprefix("0x"))
+    except ValueError as error:
+        raise NoAnswer("the node answered with something else than bytes.") from error

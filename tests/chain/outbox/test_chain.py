@@ -10,7 +10,7 @@ import pytest
 from ml.chain.outbox.chain import Chain
 from ml.chain.outbox.entry import Attempt, BlockId, Call, Entry, State
 from ml.chain.outbox.rpc import NoAnswer, Question, Rpc, RpcError
-from ml.chain.outbox.trials import Reverts, Tried, trials
+from ml.chain.outbox.trials import Reverts, Tried, returned, trials
 
 CALL = Call("0x" + "22" * 20, "0x" + "33" * 20, b"\x01\x02\x03\x04")
 ATTEMPT = Attempt("0x" + "44" * 32, b"\x02raw", 7, 21_000, 3 * 10**9, 10**9)
@@ -221,3 +221,9 @@ def test_of_calls_alike_one_is_estimated_and_all_are_tried() -> None:
     longer = Call(CALL.sender, CALL.to, CALL.data + b"\x05")
     assert node.learn(trials(node, [CALL, CALL, longer])) == 3 * [Tried(200_000, b"")]
     assert [method for method, _ in node.asked[0]] == 2 * ["eth_estimateGas"] + 3 * ["eth_call"]
+
+
+def test_return_data_that_is_no_hexadecimal_is_no_answer() -> None:
+    assert returned("0x00ff") == b"\x00\xff"
+    with pytest.raises(NoAnswer, match="something else than bytes"):
+        returned("0xzz")
