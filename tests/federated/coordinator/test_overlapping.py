@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ml.chain.policy import PRESETS
+from ml.errors import NotVerified
 from ml.federated.coordinator.coordinator import Coordinator
 from ml.federated.coordinator.journal import RunJournalError
 from ml.federated.coordinator.news import (
@@ -18,6 +19,7 @@ from ml.federated.coordinator.news import (
     RoundOver,
     UpdateTurnedDown,
 )
+from ml.federated.coordinator.taken import read_taken
 from ml.federated.run_configuration import LocalTraining, Privacy
 from ml.federated.sampling import RoundKey
 from ml.storage.retention import UPDATE_FORMAT
@@ -161,12 +163,7 @@ def test_client_that_is_excluded_during_an_early_round_sends_in_vain(
 ) -> None:
     world = make_overlapping()
 
-    def exclude(call: str) -> None:
-        state = world.chain.now()
-        if call == "receive" and state.state.pending == 1 and state.active_clients >> 2 & 1:
-            world.registry.exclude_client(world.model, 2, "noise", sender=world.operator)
-
-    world.transport.before = exclude
+    world.once(lambda: world.chain.now().state.pending, lambda: world.exclude(2))
     world.coordinator().run(2)
     assert [each.clients for each in world.told(RoundOver)] == [(0, 1, 2, 3), (0, 1, 3)]
 
@@ -180,3 +177,15 @@ def test_rounds_follow_each_other_where_they_must(make_world: Make, reason: str)
     world.overlaps = reason == "privacy"
     world.coordinator().run(2)
     assert begun_and_over(world.news) == [("began", 1), ("over", 1), ("began", 2), ("over", 2)]
+
+
+def test_update_from_other_weights_of_the_same_number_is_lost(make_world: Make) -> None:
+    """As after a reorganisation, when the version that a round began from was made again."""
+    world = make_world()
+    world.coordinator().run(1)
+    context = world.context()
+    (taken, *_) = context.journal.taken(world.first_round)
+    base = context.bases.of(0)
+    assert read_taken(context, taken, base).taken == taken
+    with pytest.raises(NotVerified, match="started from other weights than v0's"):
+        read_taken(context, taken, replace(base, weights=b"x" * 32))

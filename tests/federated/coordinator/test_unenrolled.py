@@ -5,17 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from ml.chain.policy import PRESETS
 from ml.federated import run_configuration
-from ml.federated.coordinator.news import ClientExcluded, RoundOver
-from ml.federated.run_configuration import DiagnosisSettings, LocalTraining
+from ml.federated.coordinator.news import ClientExcluded, RoundOver, UpdateTurnedDown
 from tests.e2e.shell import ROOT
 
-from .world import World, flipped
+from .world import DROPPING, EXCLUDING, World, flipped
 
 Make = Callable[..., World]
 BY_HAND = """
@@ -48,12 +45,10 @@ def test_running_coordinator_sees_what_another_process_excludes_and_reinstates(
     coordinator.run(1)
     world.clients[2].answers = False
 
-    def exclude(call: str) -> None:
-        if call == "receive" and any(len(one.asked) == 2 for one in world.clients):
-            world.transport.before = lambda _: None
-            by_hand(world, "exclude(2, 'silent', 'operator', 2)")
-
-    world.transport.before = exclude
+    world.once(
+        lambda: any(len(one.asked) == 2 for one in world.clients),
+        lambda: by_hand(world, "exclude(2, 'silent', 'operator', 2)"),
+    )
     coordinator.run(2)
     by_hand(world, "reinstate(2, 'mended', 'operator')")
     world.clients[2].answers = True
@@ -67,11 +62,7 @@ def test_running_coordinator_sees_what_another_process_excludes_and_reinstates(
 def test_culprit_that_was_reinstated_is_not_excluded_for_the_same_round_again(
     make_world: Make,
 ) -> None:
-    world = make_world(
-        replace(PRESETS["unlimited"], max_drop=20_000),
-        local=LocalTraining(epochs=3, batch_size=10, learning_rate=0.1),
-        diagnosis=DiagnosisSettings(exclude=True),
-    )
+    world = make_world(DROPPING, **EXCLUDING)
     coordinator = world.coordinator()
     coordinator.run(1)
     world.clients[2].alter = flipped
@@ -85,3 +76,17 @@ def test_culprit_that_was_reinstated_is_not_excluded_for_the_same_round_again(
     world.coordinator().run(2)  # in the first, it comes back after the rollback
     assert len(world.told(ClientExcluded)) == 1
     assert world.told(RoundOver)[-1].clients == (0, 1, 2, 3)
+
+
+def test_client_that_is_excluded_during_an_early_round_sends_in_vain(make_world: Make) -> None:
+    world = make_world()
+    world.overlaps = True
+    world.once(
+        lambda: world.chain.now().state.pending,
+        lambda: by_hand(world, "exclude(2, 'sends noise', 'operator', 2)"),
+    )
+    world.coordinator().run(2)
+    assert [(one.client, one.reason) for one in world.told(UpdateTurnedDown)] == [
+        (2, "it is excluded")
+    ]
+    assert [each.clients for each in world.told(RoundOver)] == [(0, 1, 2, 3), (0, 1, 3)]

@@ -127,6 +127,13 @@ class Client:
     told: list[RollbackTask] = field(default_factory=list)
 
 
+EXCLUDING: dict[str, Any] = {
+    "local": LocalTraining(epochs=3, batch_size=10, learning_rate=0.1),
+    "diagnosis": DiagnosisSettings(exclude=True),
+}
+"""Changes of a run: long training, so that one poisoner is found and excluded."""
+DROPPING: Policy = replace(PRESETS["unlimited"], max_drop=20_000)
+"""A policy that goes back when an update is poisoned."""
 DIVIDED: Divided = divide(load_dataset("iris"), Preparation(4, Iid(), seed=3))
 
 
@@ -243,6 +250,20 @@ class World:
     def told(self, kind: type[Any]) -> list[Any]:
         """The news of one kind."""
         return [each for each in self.news if isinstance(each, kind)]
+
+    def once(self, when: Callable[[], object], do: Callable[[], object]) -> None:
+        """Do something, once, when the coordinator waits and something holds."""
+
+        def look(call: str) -> None:
+            if call == "receive" and when():
+                self.transport.before = lambda _: None
+                do()
+
+        self.transport.before = look
+
+    def exclude(self, client: int, reason: str = "gone") -> None:
+        """Exclude a client, as the operator."""
+        self.registry.exclude_client(self.model, client, reason, sender=self.operator)
 
     # The others
 
