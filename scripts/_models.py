@@ -139,8 +139,8 @@ def open_or_create(
             origin, the sender may not register on it, or another policy is given than it has.
     """
     from ml.chain import models
-    from ml.chain.publishing import check_trainer
     from ml.chain.records import Role
+    from ml.chain.roles import check_holds
 
     policy = policy_of(new.preset, new.limits, new.kind)
     origin = _origin(registry, new.fork_of) if new.fork_of else None
@@ -166,7 +166,7 @@ def open_or_create(
             f"{found.name} has another policy already: leave --policy and --limit out, or change it"
             f" with `ape run policy {found.name}`."
         )
-    check_trainer(registry, found, ui.account(session, Role.TRAINER).address)
+    check_holds(registry, found, Role.TRAINER, ui.account(session, Role.TRAINER).address)
     return models.NamedModel(found.id, found.name, found.creator)
 
 

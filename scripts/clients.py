@@ -114,8 +114,8 @@ def _change(
 ) -> None:
     from ml.chain.publishing import check_text
     from ml.chain.records import Role
+    from ml.chain.roles import check_holds
     from ml.federated import enrolments
-    from ml.federated.local import excluding
 
     check_text(reason, "reason")
     done = "excluded" if is_excluded else "reinstated"
@@ -124,7 +124,7 @@ def _change(
         operator = ui.account(session, Role.OPERATOR)
         if run:
             where, block = f"in the journal of {run.folder.root}", None
-            excluding.check_operator(registry, named, operator.address)
+            check_holds(registry, named, Role.OPERATOR, operator.address)
             change = run.exclude if is_excluded else run.reinstate
             change(index, reason, operator.address)
         else:

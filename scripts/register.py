@@ -79,8 +79,9 @@ def cli(
     """
     from ml.artifact import find_non_finite, open_model, strict_json
     from ml.chain import models
-    from ml.chain.publishing import check_text, check_trainer, next_turn, register
+    from ml.chain.publishing import check_text, next_turn, register
     from ml.chain.records import Role
+    from ml.chain.roles import check_holds
     from ml.errors import ModelproofError
     from ml.storage.model_files import ModelFiles
     from ml.storage.version_store import KeptVersion
@@ -120,7 +121,7 @@ def cli(
             named = open_or_create(ui, session, registry, model, new)
         else:
             named = models.resolve(registry, model)
-            check_trainer(registry, named, sender.address)
+            check_holds(registry, named, Role.TRAINER, sender.address)
         turn = next_turn(registry, named, parent)
         version = turn.version
         kept = files.keep(named.name, version, file, manifest, key)

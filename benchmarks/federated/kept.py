@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,16 @@ from benchmarks import machine
 from ml import files
 
 FOLDER: Final = Path(__file__).parents[1] / "results"
+
+
+def named(module: str, cases: Collection[str]) -> list[str]:
+    """The cases that a command line names; ends with 2 where there is no such one."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="; ".join(cases))
+    chosen: list[str] = parser.parse_args().cases
+    if unknown := sorted({*chosen} - {*cases}):
+        parser.error(f"there is no case {unknown[0]!r}; choose from {'; '.join(cases)}")
+    return chosen
 
 
 def conditions() -> dict[str, Any]:

@@ -15,7 +15,6 @@ target is missed; targets are those of rounds that follow each other.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -138,9 +137,4 @@ def run(chosen: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.federated.overhead")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="; ".join(CASES))
-    chosen = parser.parse_args().cases
-    if unknown := sorted({*chosen} - {*CASES}):
-        parser.error(f"there is no case {unknown[0]!r}; choose from {'; '.join(CASES)}")
-    sys.exit(run(chosen))
+    sys.exit(run(kept.named("benchmarks.federated.overhead", CASES)))

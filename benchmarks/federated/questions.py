@@ -8,7 +8,6 @@ Rounds follow each other. docs/research-questions.md says what follows.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -353,9 +352,4 @@ def run(chosen: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.federated.questions")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="; ".join(CASES))
-    chosen = parser.parse_args().cases
-    if unknown := sorted({*chosen} - {*CASES}):
-        parser.error(f"there is no case {unknown[0]!r}; choose from {'; '.join(CASES)}")
-    sys.exit(run(chosen))
+    sys.exit(run(kept.named("benchmarks.federated.questions", CASES)))

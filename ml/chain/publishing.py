@@ -11,7 +11,7 @@ from ml.chain.events import Registered
 from ml.chain.judgement import Judgement
 from ml.chain.models import NamedModel
 from ml.chain.policy import explain, judge
-from ml.chain.records import Details, Evaluation, Model, Operation, Receipt, Role
+from ml.chain.records import Details, Evaluation, Model, Operation, Receipt
 from ml.chain.registry import ModelRegistry
 from ml.chain.replay import replay
 from ml.chain.types import MAX_PPM, ModelKind, ModelState, Status, Verdict
@@ -119,19 +119,6 @@ def register(
         ContractRefused: the turn has passed, as by a rollback since; or the sender may not.
     """
     return registry.register(model.id, turn.version, weights, turn.details, metadata, sender=sender)
-
-
-def check_trainer(registry: ModelRegistry, model: NamedModel, account: str) -> None:
-    """Check, before any work is done, that an account may register versions.
-
-    Raises:
-        ModelproofError: it may not.
-    """
-    if not registry.has_role(model.id, Role.TRAINER, account):
-        raise ModelproofError(
-            f"{account} does not hold TRAINER on {model.name} (0x{model.id.hex()}): let an ADMIN"
-            " grant it, act from an account that holds it, or choose another --model."
-        )
 
 
 def waiting_versions(registry: ModelRegistry, model: Model) -> list[int]:

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from ml.chain import events
 from ml.chain.commitment import role_id
+from ml.chain.models import NamedModel
 from ml.chain.records import Role
 from ml.chain.registry import ModelRegistry
+from ml.errors import ModelproofError
+
+
+def check_holds(registry: ModelRegistry, model: NamedModel, role: Role, account: str) -> None:
+    """Check, before any work is done, that an account holds a role on a model.
+
+    Raises:
+        ModelproofError: it does not.
+    """
+    if not registry.has_role(model.id, role, account):
+        raise ModelproofError(
+            f"{account} does not hold {role.name} on {model.name} (0x{model.id.hex()}): let an"
+            " ADMIN grant it, act from an account that holds it, or choose another --model."
+        )
 
 
 def holders(registry: ModelRegistry, model: bytes) -> dict[Role, list[str]]:

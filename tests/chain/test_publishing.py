@@ -10,9 +10,10 @@ from ml.chain import publishing
 from ml.chain.anvil import AnvilNode
 from ml.chain.models import NamedModel
 from ml.chain.publishing import Pending
-from ml.chain.records import Receipt
+from ml.chain.records import Receipt, Role
 from ml.chain.refusals import ContractRefused
 from ml.chain.registry import ModelRegistry
+from ml.chain.roles import check_holds
 from ml.chain.types import CompletionReason, Policy, Status, Verdict
 from ml.errors import ModelproofError, NotVerified
 from tests.contracts.story import Story, weights_of
@@ -117,9 +118,9 @@ def test_who_is_no_trainer_is_told_before_and_cannot_register(
 ) -> None:
     stranger = story.cast.stranger
     turn = publishing.next_turn(registry, model)
-    publishing.check_trainer(registry, model, story.cast.trainer.address)
+    check_holds(registry, model, Role.TRAINER, story.cast.trainer.address)
     with pytest.raises(ModelproofError, match=f"{stranger.address} does not hold TRAINER on model"):
-        publishing.check_trainer(registry, model, stranger.address)
+        check_holds(registry, model, Role.TRAINER, stranger.address)
     with pytest.raises(ContractRefused, match=f"{stranger.address} does not hold TRAINER on model"):
         publishing.register(registry, model, turn, weights_of(1), "{}", sender=stranger)
 

@@ -133,11 +133,8 @@ class RunJournal(Exclusions):
                 "DELETE FROM rounds WHERE epoch = ? AND iteration = ? AND base != ?",
                 (*key.values, base),
             ).rowcount
-            for table in ("participants", "updates") if gone else ():
-                self._db.execute(
-                    f"DELETE FROM {table} WHERE epoch = ? AND iteration = ?",  # noqa: S608
-                    key.values,
-                )
+            if gone:
+                self._delete(key)
             done = self._db.execute(
                 "INSERT OR IGNORE INTO rounds (epoch, iteration, base, deadline)"
                 " VALUES (?, ?, ?, ?)",
@@ -240,11 +237,7 @@ class RunJournal(Exclusions):
     def forget(self, key: RoundKey) -> None:
         """Forget a round from which no version is going to be made."""
         with self._transaction():
-            for table in ("rounds", "participants", "updates"):
-                self._db.execute(
-                    f"DELETE FROM {table} WHERE epoch = ? AND iteration = ?",  # noqa: S608
-                    key.values,
-                )
+            self._delete(key)
         self._earlier = self._digests()
 
     def close_round(self, key: RoundKey) -> None:
@@ -368,6 +361,11 @@ class RunJournal(Exclusions):
 
     def _digests(self) -> set[bytes]:
         return {bytes(digest) for (digest,) in self._rows("SELECT digest FROM updates")}
+
+    def _delete(self, key: RoundKey) -> None:
+        for table in ("rounds", "participants", "updates"):
+            query = f"DELETE FROM {table} WHERE epoch = ? AND iteration = ?"  # noqa: S608
+            self._db.execute(query, key.values)
 
     def _add(self, key: RoundKey, clients: Iterable[int]) -> None:
         self._db.executemany(

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.chain.models import NamedModel
-from ml.chain.records import Role
-from ml.chain.registry import ModelRegistry
 from ml.errors import ModelproofError
 from ml.federated.coordinator.journal import RunJournal
 from ml.federated.enrolments import Standing
@@ -52,7 +50,7 @@ class UnenrolledRun:
         ]
 
     def exclude(self, index: int, reason: str, who: str) -> None:
-        """Ask a client for no more updates; one that it has sent already may still go in.
+        """Ask a client for no more updates; one that was taken already goes in still.
 
         Raises:
             ModelproofError: there is no such client, it is excluded, or the run's minimum of
@@ -98,19 +96,6 @@ class UnenrolledRun:
             yield journal
         finally:
             journal.close()
-
-
-def check_operator(registry: ModelRegistry, model: NamedModel, account: str) -> None:
-    """Check that an account may exclude a model's clients, as the contract does for those it knows.
-
-    Raises:
-        ModelproofError: it does not hold OPERATOR.
-    """
-    if not registry.has_role(model.id, Role.OPERATOR, account):
-        raise ModelproofError(
-            f"{account} does not hold OPERATOR on {model.name} (0x{model.id.hex()}): let an ADMIN"
-            " grant it, or name another --account."
-        )
 
 
 def find_run(model: NamedModel, registry: str, folder: Path | None) -> UnenrolledRun | None:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from ml.chain.policy import PRESETS
 from ml.chain.types import Verdict
 from ml.federated.coordinator.judging import NobodyValidates
 from ml.federated.coordinator.news import RoundOver, WentBack
 from ml.federated.objects import Objects
-from ml.federated.run_configuration import DiagnosisSettings, LocalTraining
 
-from .world import World, flipped
+from .world import DROPPING, EXCLUDING, World, flipped
 
 
 def test_culprit_that_was_reinstated_is_not_excluded_for_the_same_round_again(
     make_world: Callable[..., World],
 ) -> None:
-    world = make_world(
-        replace(PRESETS["unlimited"], max_drop=20_000),
-        local=LocalTraining(epochs=3, batch_size=10, learning_rate=0.1),
-        diagnosis=DiagnosisSettings(exclude=True),
-    )
+    world = make_world(DROPPING, **EXCLUDING)
     coordinator = world.coordinator()
     coordinator.run(1)
     world.clients[2].alter = flipped
@@ -45,12 +38,10 @@ def test_version_that_is_discarded_while_its_validator_measures_ends_its_round_o
     coordinator = world.coordinator()
     coordinator.run(2)
 
-    def roll_back(call: str) -> None:
-        if call == "receive" and world.chain.now().state.pending:
-            world.transport.before = lambda _: None
-            world.registry.rollback(world.model, 1, "a bad feeling", sender=world.operator)
-
-    world.transport.before = roll_back
+    world.once(
+        lambda: world.chain.now().state.pending,
+        lambda: world.registry.rollback(world.model, 1, "a bad feeling", sender=world.operator),
+    )
     coordinator.run(1)
     assert world.told(RoundOver)[-1].verdict is Verdict.NONE
     assert world.told(WentBack)[0].acknowledged == (0, 1, 2, 3)

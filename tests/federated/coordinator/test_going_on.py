@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -38,12 +39,7 @@ def test_client_that_is_excluded_is_waited_for_no_longer(make_world: Make) -> No
     world = make_world()  # without a deadline
     world.clients[3].answers = False
 
-    def exclude(call: str) -> None:
-        if call == "receive" and world.clients[3].asked:
-            world.transport.before = lambda _: None
-            world.registry.exclude_client(world.model, 3, "gone", sender=world.operator)
-
-    world.transport.before = exclude
+    world.once(lambda: world.clients[3].asked, lambda: world.exclude(3))
     world.coordinator().run(1)
     assert world.told(RoundOver)[0].clients == (0, 1, 2)
 
@@ -56,12 +52,7 @@ def test_rollback_waits_no_longer_for_a_client_that_is_excluded(make_world: Make
         client.alter = flipped
     world.clients[3].acknowledges = False
 
-    def exclude(call: str) -> None:
-        if call == "receive" and world.clients[3].told:
-            world.transport.before = lambda _: None
-            world.registry.exclude_client(world.model, 3, "gone", sender=world.operator)
-
-    world.transport.before = exclude
+    world.once(lambda: world.clients[3].told, lambda: world.exclude(3))
     coordinator.run(1)
     assert world.told(WentBack)[0].acknowledged == (0, 1, 2)
 
@@ -73,12 +64,10 @@ def test_completion_by_hand_ends_the_wait_for_acknowledgements(make_world: Make)
     for client in world.clients:
         client.alter, client.acknowledges = flipped, False
 
-    def complete(call: str) -> None:
-        if call == "receive" and world.clients[0].told:
-            world.transport.before = lambda _: None
-            world.registry.complete(world.model, "enough", sender=world.operator)
-
-    world.transport.before = complete
+    world.once(
+        lambda: world.clients[0].told,
+        lambda: world.registry.complete(world.model, "enough", sender=world.operator),
+    )
     assert coordinator.run().state.completed is CompletionReason.MANUAL
 
 
@@ -129,15 +118,13 @@ def test_lost_update_stops_no_diagnosis_of_others_and_no_training(make_world: Ma
     for client in world.clients:
         client.alter = flipped
 
-    def lose(call: str) -> None:
-        if call == "receive" and world.chain.now().state.pending:
-            world.transport.before = lambda _: None
-            known = world.context().journal.round_of(3)
-            assert known
-            for taken in world.context().journal.taken(known[0]):
-                world.places.store.delete(Cid.parse(taken.cid))
+    def lose() -> None:
+        known = world.context().journal.round_of(3)
+        assert known
+        for taken in world.context().journal.taken(known[0]):
+            world.places.store.delete(Cid.parse(taken.cid))
 
-    world.transport.before = lose
+    world.once(lambda: world.chain.now().state.pending, lose)
     assert coordinator.run(1).state.epoch == 1
     assert any("cannot be looked into" in each.reason for each in world.told(MessageIgnored))
 
@@ -168,12 +155,12 @@ def test_clients_excluded_after_the_round_was_made_open_it_again(make_world: Mak
     register = type(world.registry).register
     first: list[int] = []
 
-    def exclude(*arguments: object, **named: object) -> object:
+    def exclude(*arguments: Any, **named: Any) -> object:
         if not first:
             first.extend(one.client for one in world.context().journal.taken(world.first_round))
             for client in first:
-                world.registry.exclude_client(world.model, client, "left", sender=world.operator)
-        return register(*arguments, **named)  # type: ignore[arg-type]
+                world.exclude(client)
+        return register(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(world.registry), "register", exclude)

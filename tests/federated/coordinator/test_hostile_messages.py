@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,13 @@ def first_update(world: World) -> UpdateReply:
     seen: list[UpdateReply] = []
     client, answer = world.clients[0], world.update
 
-    def keep(*arguments: object, **named: object) -> UpdateReply:
-        seen.append(answer(*arguments, **named))  # type: ignore[arg-type]
+    def keep(*arguments: Any, **named: Any) -> UpdateReply:
+        seen.append(answer(*arguments, **named))
         return seen[-1]
 
-    world.update = keep  # type: ignore[method-assign]
+    world.update = keep
     other.run(1)
-    world.update = answer  # type: ignore[method-assign]
+    world.update = answer
     return next(each for each in seen if each.client_id == client.index)
 
 
@@ -69,15 +70,15 @@ def test_signed_update_that_names_no_object_blames_nobody(make_world: Make) -> N
     world = make_world()
     answer = world.update
 
-    def copied(*arguments: object, **named: object) -> UpdateReply:
-        reply = answer(*arguments, **named)  # type: ignore[arg-type]
+    def copied(*arguments: Any, **named: Any) -> UpdateReply:
+        reply = answer(*arguments, **named)
         if not world.told(UpdateTurnedDown):
             world.transport.queues[QueueNames(world.model).coordinator].append(
                 replies.dump(replace(reply, update_cid="nonsense"))
             )
         return reply
 
-    world.update = copied  # type: ignore[method-assign]
+    world.update = copied
     world.coordinator().run(1)
     refused = world.told(UpdateTurnedDown)
     assert {each.refusal for each in refused} == {"unavailable"}

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 import pytest
 
 from ml.chain import events
-from ml.chain.policy import PRESETS
 from ml.chain.session import Session
 from ml.chain.types import CompletionReason
 from ml.federated import tasks
@@ -26,22 +25,17 @@ from ml.federated.aggregation import Weights
 from ml.federated.coordinator import completion, database
 from ml.federated.coordinator.context import Context
 from ml.federated.coordinator.coordinator import Coordinator
-from ml.federated.run_configuration import DiagnosisSettings, LocalTraining
 from ml.federated.tasks import FinalModelInfo
 from tests.chain.outbox.agreement import disagreements
 
-from .world import DIVIDED, Client, Killed, Message, World, flipped
+from .world import DIVIDED, DROPPING, EXCLUDING, Client, Killed, Message, World, flipped
 
 Make: TypeAlias = Callable[..., World]
 
 ROUNDS = 3
 POISONED = 2
 """The round that is rolled back."""
-POLICY = replace(PRESETS["unlimited"], max_drop=20_000, max_iterations=ROUNDS)
-CHANGES = {
-    "local": LocalTraining(epochs=3, batch_size=10, learning_rate=0.1),
-    "diagnosis": DiagnosisSettings(exclude=True),
-}
+POLICY = replace(DROPPING, max_iterations=ROUNDS)
 EVENTS = [
     "ModelCreated",
     *["ClientEnrolled"] * 4,
@@ -117,7 +111,7 @@ def make_story(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> MakeStory:
 
     def make() -> tuple[World, Fuse]:
         monkeypatch.undo()
-        world, fuse = make_world(POLICY, **CHANGES), Fuse()
+        world, fuse = make_world(POLICY, **EXCLUDING), Fuse()
         world.overlaps = True
         world.clients[2].alter = spoiling(world.clients[2])
         fuse.lay(world, monkeypatch)
