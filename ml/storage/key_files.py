@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -124,11 +125,13 @@ def write_key_pair(path: Path, key: PrivateKey) -> Path:
         InvalidKey: there is one of the two files already.
     """
     public = path.with_name(path.name + PUBLIC_SUFFIX)
-    _write_new(public, key.to_pem(), 0o644)
+    if public.exists():  # somebody's, whose name is to stay theirs
+        raise _taken(public)
+    _write_new(path, key.to_private_pem(), 0o600)
     try:
-        _write_new(path, key.to_private_pem(), 0o600)
+        _write_new(public, key.to_pem(), 0o644)
     except BaseException:
-        public.unlink()
+        path.unlink()
         raise
     return public
 
@@ -166,23 +169,31 @@ def _read(path: Path, *, is_secret: bool) -> bytes:
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
-    """Write a file that does not exist yet, and whose mode is never any other."""
+    """Write a file that does not exist yet, and whose mode is never any other.
+
+    It gets its name once it is whole and on the disk: half a key, left by a kill, is in no way.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), mode)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(name, path)
+        finally:
+            Path(name).unlink()
     except FileExistsError:
-        raise InvalidKey(
-            f"{quoted_path(path)} exists already, and a key that is overwritten is lost with all"
-            " that it opens: choose another name"
-        ) from None
+        raise _taken(path) from None
     except OSError as error:
         raise InvalidKey(f"cannot write the key {quoted_path(path)}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:  # half a key is none
-        path.unlink()
-        raise
     files.sync_folder(path.parent)
+
+
+def _taken(path: Path) -> InvalidKey:
+    return InvalidKey(
+        f"{quoted_path(path)} exists already, and a key that is overwritten is lost with all that"
+        " it opens: choose another name"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import subprocess
@@ -173,3 +174,25 @@ def test_key_id_is_taken_from_a_text_or_a_file(tmp_path: Path) -> None:
         assert key_files.key_id_of(text) == pair.key_id
     with pytest.raises(InvalidKey, match="'nobody' is neither a key id"):
         key_files.key_id_of("nobody")
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_pair_whose_writer_was_stopped_leaves_no_half_of_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Before the private key has its name, or before the public one has."""
+    path, pair, link = tmp_path / "auditor.pem", PrivateKey.generate(), os.link
+    links: list[str] = []
+
+    def stopped(source: str, target: Path) -> None:
+        links.append(source)
+        if len(links) == step:
+            raise KeyboardInterrupt
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        key_files.write_key_pair(path, pair)
+    assert list(tmp_path.iterdir()) == []
+    assert key_files.write_key_pair(path, pair).exists()
+    assert key_files.read_key(path).key_id == pair.key_id
