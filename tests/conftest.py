@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from ml.chain.anvil import HOST, free_port
 
 # The same examples each time, and no limit that a slow machine could exceed;
 # HYPOTHESIS_PROFILE=search looks for new ones.
@@ -42,11 +44,19 @@ def _connecting_takes_as_long_as_at_first() -> Iterator[None]:
         yield
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests, so that no worker is left with one at the end.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_finish() -> Generator[None, Any, Any]:
+    """Give the Anvil that Ape starts now a port of its own.
 
-    Not with those of the contracts: what they deploy for a session does not outlive the tests that
-    connect Ape to other nodes in between.
+    Left to itself, Ape tries any port, and takes an Anvil that listens there for its own: two
+    workers would then undo each other's blocks.
     """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("APE_FOUNDRY_HOST", f"http://{HOST}:{free_port()}")
+        return (yield)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests, so that no worker is left with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow or "contracts" in item.path.parts)
+    items.sort(key=lambda item: item.path not in slow)

@@ -6,6 +6,7 @@ import ctypes
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -22,6 +24,8 @@ from typing import Any, ClassVar, Self
 from ml.errors import ModelproofError
 
 HOST = "127.0.0.1"
+LISTENING_PORTS = range(20_000, 32_768)
+"""Below those that systems give to outgoing connections, which stay taken for a minute after."""
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 120.0
@@ -44,11 +48,16 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback address that is free now; another process may take it any time."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port of the loopback address that is free now, and that no outgoing connection is given.
+
+    Raises:
+        NodeError: none is free.
+    """
+    for port in random.SystemRandom().sample(LISTENING_PORTS, len(LISTENING_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise NodeError("no port is free: end a few of the programs that listen on this machine.")
 
 
 class RpcClient:

@@ -30,6 +30,7 @@ from eth_utils.address import (
 )
 
 from ml.chain import deploying, deployments
+from ml.chain.anvil import HOST, free_port
 from ml.chain.deployments import Deployment
 from ml.chain.outbox.opening import Outbox, close_outbox_of, journal_path, outbox_of
 from ml.chain.provenance_log import ProvenanceLog
@@ -265,8 +266,11 @@ def connect(network: str = AUTO) -> Iterator[Session]:
             f"the network {network} needs the address of a node: set {variable} (see .env.example)."
         )
     os.environ.setdefault("DEV_RPC_URL", DEV_NODE_URL)  # ape-config.yaml names it
+    # left to itself, Ape tries any port, and takes an Anvil that listens there for its own
+    is_own = choice in (OWN_ANVIL, "ethereum:local")
+    settings = {"host": f"http://{HOST}:{free_port()}"} if is_own else {}
     try:
-        context = networks.parse_network_choice(choice)
+        context = networks.parse_network_choice(choice, provider_settings=settings)
         provider = context.__enter__()
     except (NetworkError, ProviderError, ApeException) as error:
         raise ConnectionFailed(_why_not_connected(network, choice, error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def test_chain_that_ends_with_the_command_has_contracts_and_no_record(
         assert session.registry().address == session.registry().address
         assert session.provenance_log().address == session.provenance_log().address
         assert not path_for(session.chain_id).exists()
+
+
+@pytest.mark.parametrize("network", ["local", "ethereum:local"])
+def test_node_of_somebody_else_is_not_taken_for_the_commands_own(
+    tmp_path: Path, node: AnvilNode, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    monkeypatch.setattr(random, "randint", lambda *_: node.port)  # where Ape would look
+    with kept_apart(tmp_path), connect(network) as session:
+        assert session.provider.process is not None
+        assert session.provider.uri != node.url
 
 
 @pytest.mark.parametrize("network", ["nonsense", "ethereum:nonsense", "a:b:c", "\x1b[31m"])
