@@ -18,11 +18,6 @@ from .lying_node import LyingNode
 from .places import kept_apart, network_at
 
 
-@pytest.fixture(autouse=True)
-def _function_isolation() -> None:
-    """Instead of Ape's, which takes snapshots of whatever node it finds itself connected to."""
-
-
 @pytest.fixture(scope="session")
 def node() -> Iterator[AnvilNode]:
     with AnvilNode() as anvil:

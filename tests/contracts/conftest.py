@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ape
 import pytest
 from ape.api import ReceiptAPI
 from ape_test import LocalProvider
@@ -77,13 +76,12 @@ def caller(project: Any, cast: Cast) -> Any:
 
 
 @pytest.fixture(scope="session")
-def registry(project: Any, cast: Cast, caller: Any) -> ModelRegistry:
-    """Deployed after the caller: Ape plays again what ran before a fixture of the session."""
+def registry(project: Any, cast: Cast) -> ModelRegistry:
     contract = cast.deployer.deploy(project.ModelRegistry)
     return ModelRegistry(contract, contract.creation_metadata.receipt.block_number)
 
 
-@ape.fixture(scope="session", chain_isolation=False)
+@pytest.fixture(scope="session")
 def batch(caller: Any, registry: ModelRegistry) -> Batch:
     return Batch(caller, registry)
 

@@ -12,11 +12,6 @@ from ml.training.datasets import Dataset, load_dataset
 from tests.chain.places import kept_apart, network_at
 
 
-@pytest.fixture(autouse=True)
-def _function_isolation() -> None:
-    """Instead of Ape's, which takes snapshots of a node that these tests have no use for."""
-
-
 @pytest.fixture(scope="session")
 def iris() -> Dataset:
     return load_dataset("iris")
