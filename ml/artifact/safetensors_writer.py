@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,18 +17,22 @@ from .spans import TensorSpan
 _ALIGNMENT: Final = 8
 
 
-def start_of(spans: Iterable[TensorSpan], path: FilePath) -> tuple[bytes, list[TensorSpan]]:
+def start_of(
+    spans: Iterable[TensorSpan], path: FilePath, metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, list[TensorSpan]]:
     """The first bytes of the safetensors file that has these tensors, and their order in it.
 
     Args:
         spans: the tensors, in any order, which the result does not depend on
         path: what messages call the model
+        metadata: text about the file, by its names
 
     Raises:
         UnsupportedFormat: no safetensors file can hold what a checkpoint may.
     """
     ordered = sorted(spans, key=lambda span: (-DTYPE_BITS[span.dtype], span.name))
-    header, start = {}, 0
+    header: dict[str, object] = {} if metadata is None else {METADATA_KEY: metadata}
+    start = 0
     for span in ordered:
         if span.name == METADATA_KEY:
             raise UnsupportedFormat(

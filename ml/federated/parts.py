@@ -89,7 +89,8 @@ def load(data: bytes, what: str) -> Part:
     if arrays.keys() != _NAMES:
         raise ModelproofError(f"{what} has other tensors than inputs and labels; get it again")
     inputs = arrays["inputs"].astype(np.float32)
-    part = Part(inputs, cast("NDArray[np.int64]", arrays["labels"]), description.class_names)
+    labels = cast("NDArray[np.int64]", arrays["labels"].copy())  # torch would not take a view
+    part = Part(inputs, labels, description.class_names)
     if _compact(inputs).dtype != arrays["inputs"].dtype:
         raise ModelproofError(f"{what} is not in the form in which it was written; get it again")
     return part

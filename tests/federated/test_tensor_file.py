@@ -45,6 +45,19 @@ def test_reference_reader_reads_it() -> None:
     assert np.array_equal(safetensors.numpy.load(DATA)["b"], np.arange(3))
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text('aé\n\x1f\x7f"\\/', max_size=4))
+def test_bytes_are_those_that_the_library_writes(text: str, name: str) -> None:
+    arrays = {**ARRAYS, name: np.zeros((2, 0), np.float32), "c": np.ones(2, np.uint8)}
+    written = safetensors.numpy.save(arrays, {"modelproof": text})
+    assert dump(arrays, text) == written
+    assert load(written, "a file").text == text
+
+
+def test_arrays_are_views_that_cannot_be_written_to() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        load(DATA, "a file").arrays["b"][0] = 5
+
+
 def test_file_may_hold_no_array_at_all() -> None:
     assert load(dump({}, "text"), "a file") == ({}, "text")
 
