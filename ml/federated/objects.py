@@ -98,14 +98,15 @@ class Objects:
         """
         known = sidecar or read_sidecar(self._sidecars, cid)
         key = open_sidecar(known, self.keys)
-        data = bytearray()
+        segments, count = list[bytes](), 0
         with self._store.open(cid) as pieces:
             size = known.stored.size
             for piece in decrypt(pieces, key, header=known.header, size=size, name=str(cid)):
-                data += piece
-                if len(data) > limit_bytes:
+                count += len(piece)
+                if count > limit_bytes:
                     raise NotVerified(f"object {cid} has more than {limit_bytes} bytes")
-        return bytes(data)
+                segments.append(bytes(piece))
+        return b"".join(segments)  # one alone is not copied
 
     def keep_sidecar(self, sidecar: Sidecar) -> None:
         """Keep a sidecar that was sent, so that its object can be read later; one here stays.

@@ -121,10 +121,12 @@ class Encryption:
     def _encrypt(self, reader: PieceReader) -> Iterator[memoryview]:
         yield memoryview(self.header)
         cipher = AESGCM(self._cipher_key)
-        sealed = memoryview(bytearray(self._segment_bytes + TAG_BYTES))
+        sealed = memoryview(b"")
         for index in range(_MAX_SEGMENTS):
             segment = reader.take(self._segment_bytes)
             is_last = len(segment) < self._segment_bytes
+            if index == 0:  # no other is longer
+                sealed = memoryview(bytearray(len(segment) + TAG_BYTES))
             whole = sealed[: len(segment) + TAG_BYTES]
             cipher.encrypt_into(_NONCE.pack(index, is_last), segment, self.header, whole)
             yield whole
@@ -192,10 +194,14 @@ class _Opening:
     name: str
 
     def segments(self, reader: PieceReader) -> Iterator[memoryview]:
-        opened = memoryview(bytearray(self.segment_bytes))
+        longest = self.segment_bytes + TAG_BYTES
+        opened = memoryview(bytearray(min(self.segment_bytes, self.size or self.segment_bytes)))
         for index in range(_MAX_SEGMENTS):
-            sealed = reader.take(self.segment_bytes + TAG_BYTES)
-            is_last = len(sealed) < self.segment_bytes + TAG_BYTES
+            due = longest if self.size is None else max(0, self.size - reader.taken)
+            sealed = reader.take(
+                min(due, longest)
+            )  # no more, as what lies within a piece is not copied
+            is_last = len(sealed) < longest
             plaintext = opened[: max(0, len(sealed) - TAG_BYTES)]
             if not self._opens(sealed, index, plaintext, is_last=is_last):
                 self._refuse(sealed, index, reader, is_last=is_last)
@@ -203,6 +209,8 @@ class _Opening:
                 raise ExtendedObject(self.name, self.size)
             if self.size is not None and is_last and reader.taken < self.size:
                 raise TruncatedObject(self.name, self.size, reader.taken)
+            if self.size is not None and is_last and reader.take(1):
+                raise ExtendedObject(self.name, self.size)
             yield plaintext
             if is_last:
                 return

@@ -15,11 +15,13 @@ Piece: TypeAlias = bytes | bytearray | memoryview
 class PieceReader:
     """Takes pieces of the sizes that are asked for from pieces of any sizes.
 
-    What lies within one piece is not copied.
+    What lies within one piece is not copied, nor is the end of the last one of a list.
     """
 
     def __init__(self, pieces: Iterable[Piece]) -> None:
         self._pieces = iter(pieces)
+        # of a list, each piece stays valid: to see whether there is another does no harm
+        self._to_come = len(pieces) if isinstance(pieces, list) else None
         self._rest = memoryview(b"")
         self._buffer = memoryview(bytearray())
         self.taken = 0
@@ -37,9 +39,11 @@ class PieceReader:
                 if piece is None:
                     break
                 self._rest = memoryview(piece)
+                if self._to_come is not None:
+                    self._to_come -= 1
                 continue
-            if filled == 0 and len(self._rest) >= count:
-                return self._cut(count)
+            if filled == 0 and (len(self._rest) >= count or self._to_come == 0):
+                return self._cut(min(count, len(self._rest)))
             part = self._cut(min(count - filled, len(self._rest)))
             if len(self._buffer) < count:
                 self._buffer = memoryview(bytearray(count))

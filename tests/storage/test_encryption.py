@@ -146,6 +146,17 @@ def test_object_has_as_many_bytes_as_its_sidecar_says() -> None:
         list(decrypt([object_], key, size=len(object_) + 1))
 
 
+@pytest.mark.parametrize("length", AROUND_SEGMENTS)
+@pytest.mark.parametrize("is_list", [True, False])
+def test_any_other_size_than_the_objects_is_refused(length: int, is_list: bool) -> None:
+    object_, key = encrypted(os.urandom(length))
+    for size in {*range(len(object_) + 2 * (SHORT + TAG_BYTES))} - {len(object_)}:
+        pieces = [object_] if is_list else iter([object_])
+        with pytest.raises((TruncatedObject, ExtendedObject)):
+            list(decrypt(pieces, key, size=size))
+    assert sum(map(len, decrypt([object_], key, size=len(object_)))) == length
+
+
 def test_header_asking_for_much_memory_gets_none() -> None:
     object_, key = encrypted(b"text")
     changed = object_[:12] + (1 << 31).to_bytes(4, "big") + object_[16:]
