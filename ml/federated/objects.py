@@ -6,8 +6,7 @@ read it is sent a copy of it, in which the object's key is wrapped for nobody bu
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from ml.chain.events import Registered
@@ -108,15 +107,22 @@ class Objects:
                 segments.append(bytes(piece))
         return b"".join(segments)  # one alone is not copied
 
-    def keep_sidecar(self, sidecar: Sidecar) -> None:
-        """Keep a sidecar that was sent, so that its object can be read later; one here stays.
+    def keep_sidecars(self, sidecars: Iterable[Sidecar]) -> None:
+        """Keep sidecars that were sent, so that their objects can be read later; those here stay.
 
-        It is one by which `get` has got the object: nothing else is kept for others to trip over.
+        They are such by which `get` has got the objects: nothing else is kept for others to trip
+        over.
+
+        Raises:
+            StorageError: too few stores take them.
         """
-        with contextlib.suppress(UnknownObject):
-            read_sidecar(self._sidecars, sidecar.stored.cid)
-            return
-        self._sidecars.write(sidecar.stored.cid, sidecar.to_json())
+        missing = {}
+        for sidecar in sidecars:
+            try:
+                read_sidecar(self._sidecars, sidecar.stored.cid)
+            except UnknownObject:
+                missing[sidecar.stored.cid] = sidecar.to_json()
+        self._sidecars.write_all(missing)
 
     def delete(self, cid: Cid) -> None:
         """Remove an object that is not wanted any more, and its sidecar.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -46,11 +46,19 @@ class NewFile:
     def publish(self, name: str) -> None:
         """Give the file its name, in place of one that has it; both are on the disk then."""
         with _failing_clearly(self._folder):
-            self._file.flush()
-            os.fchmod(self._file.fileno(), _MODE)
-            os.fsync(self._file.fileno())
-            self._path.replace(self._folder / name)
+            self.finish()
+            self.take(name)
             sync_folder(self._folder)
+
+    def finish(self) -> None:
+        """Have all bytes on the disk."""
+        self._file.flush()
+        os.fchmod(self._file.fileno(), _MODE)
+        os.fsync(self._file.fileno())
+
+    def take(self, name: str) -> None:
+        """Take a name, which the folder has on the disk once it is synced."""
+        self._path.replace(self._folder / name)
 
     def close(self) -> None:
         """Close the file, and remove it if it was not published."""
@@ -81,6 +89,22 @@ class Folder:
                 file = NewFile(self.path, handle, Path(path))
             stack.callback(file.close)
             yield file
+
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Write small files, each in place of one that has its name; all are on the disk then.
+
+        Raises:
+            StorageError: the folder cannot be made or written to; none is there then, as a rule.
+        """
+        with ExitStack() as stack:
+            written = {name: stack.enter_context(self.new_file()) for name in files}
+            with _failing_clearly(self.path):
+                for name, file in written.items():
+                    file.write(files[name])
+                    file.finish()
+                for name, file in written.items():
+                    file.take(name)
+                sync_folder(self.path)
 
     def delete(self, name: str) -> None:
         """Remove a file, if there is one of that name; it is gone from the disk then.

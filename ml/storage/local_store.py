@@ -6,7 +6,7 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -125,9 +125,11 @@ class LocalSidecars(Sidecars):
         Raises:
             StorageError: the disk does not take it.
         """
-        with self._folder.new_file() as file:
-            file.write(sidecar)
-            file.publish(_file_name(cid))
+        self.write_all({cid: sidecar})
+
+    def write_all(self, sidecars: Mapping[Cid, bytes]) -> None:
+        """Keep several; errors as `write`."""
+        self._folder.write_all({_file_name(cid): text for cid, text in sidecars.items()})
 
     def update(self, cid: Cid, change: Callable[[bytes], bytes]) -> bool:
         """Replace a sidecar by what ``change`` makes of it, one process at a time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -145,24 +145,29 @@ class SidecarReplicas(Sidecars):
         raise UnknownObject(f"there is no sidecar of {cid} in {self}")
 
     def write(self, cid: Cid, sidecar: bytes) -> None:
-        """Keep a sidecar in all folders; one that does not take it is reported if enough others do.
+        """Keep a sidecar in all folders; errors as `write_all`."""
+        self.write_all({cid: sidecar})
 
-        A crash in between leaves it in some of them: `upkeep.repair_sidecars` completes it.
+    def write_all(self, sidecars: Mapping[Cid, bytes]) -> None:
+        """Keep sidecars in all folders; one that does not take them is reported if others do.
+
+        A crash in between leaves them in some: `upkeep.repair_sidecars` completes that.
 
         Raises:
-            TooFewReplicas: too few folders take it.
+            TooFewReplicas: too few folders take them.
         """
         failures: list[StorageError] = []
         for folder in self._folders:
             try:
-                folder.write(cid, sidecar)
+                folder.write_all(sidecars)
             except StorageError as error:
                 failures.append(error)
         count = len(self._folders)
         if count - len(failures) < self._needed:
+            whose = " and ".join(map(str, sidecars))
             said = "; ".join(map(str, failures))
             raise TooFewReplicas(
-                f"cannot store the sidecar of {cid} in {self._needed} of {count} folders: {said}"
+                f"cannot store the sidecar of {whose} in {self._needed} of {count} folders: {said}"
             )
         for failure in failures:
             logging.getLogger(__name__).warning("a replica failed: %s", failure)

@@ -6,7 +6,7 @@ mends it. A sidecar belongs to an object and does change, whole, one at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -71,6 +71,10 @@ class Sidecars(Protocol):
 
     def write(self, cid: Cid, sidecar: bytes) -> None:
         """Keep a sidecar in place of the one from before: after a crash it is one of the two."""
+        ...
+
+    def write_all(self, sidecars: Mapping[Cid, bytes]) -> None:
+        """Keep several, as `write`; together they take less time."""
         ...
 
     def update(self, cid: Cid, change: Callable[[bytes], bytes]) -> bool:

@@ -96,7 +96,7 @@ class Coordinator:
         made = context.journal.made(gathering.key)
         if made is None:
             updates = gathering.admitted.values()
-            made = make_version(context, model, gathering.key, base, updates)
+            made = make_version(context, model, gathering.key, base, updates, gathering.settle)
         try:
             receipt = register_version(context, gathering.key, base.version, made)
         except ContractRefused as error:

@@ -89,7 +89,7 @@ class Gathering:
         deadline = None if is_early else self._deadline()
         self.begun = context.journal.begin(self.key, base.version, first, deadline)
         self.admitted: Final[dict[int, Admitted]] = {}
-        self._kept: Final[list[Future[None]]] = []
+        self._kept: Future[None] | None = None
         self._is_asked = False
         if context.journal.made(self.key) is None:
             self._read_admitted()
@@ -104,6 +104,7 @@ class Gathering:
             TooFewClients: not so many clients can train.
         """
         if self.begun.is_closed:
+            self._keep()
             return True
         if self.begun.deadline is None and self._context.run.deadline_s is not None:
             self.begun = self._context.journal.ask_more(self.key, [], self._deadline())
@@ -124,8 +125,8 @@ class Gathering:
                     return False
                 self._leave_out_inactive()
                 looked = time.monotonic()
-        self._settle()
         self._context.journal.close_round(self.key)
+        self._keep()
         return True
 
     def fits(self, model: Model) -> bool:
@@ -137,9 +138,8 @@ class Gathering:
 
     def give_up(self, reason: str) -> None:
         """Forget the round, since it is not due any more, or never going to be."""
-        for kept in self._kept:
-            with contextlib.suppress(StorageError):  # what is not wanted need not be kept
-                kept.result()
+        with contextlib.suppress(StorageError):  # what is not wanted need not be kept
+            self.settle()
         forget_round(self._context, self.key)
         self._context.tell(RoundGivenUp(*self.key.values, reason))
 
@@ -151,9 +151,23 @@ class Gathering:
             finally:
                 received.delivery.acknowledge()
 
-    def _settle(self) -> None:
-        for kept in self._kept:
-            kept.result()
+    def _keep(self) -> None:
+        """Begin to write what `settle` waits for: the disk takes its time."""
+        sidecars = [
+            Sidecar.read(one.taken.sidecar.encode(), Cid.parse(one.taken.cid))
+            for one in self.admitted.values()
+        ]
+        keep = self._context.received.keep_sidecars
+        self._kept = self._context.keeping.submit(keep, sidecars)
+
+    def settle(self) -> None:
+        """Return once everything is kept by which the round's updates can be read again.
+
+        Raises:
+            StorageError: too few stores take it.
+        """
+        if self._kept:
+            self._kept.result()
 
     # Whom to wait for
 
@@ -312,6 +326,7 @@ class Gathering:
         record = TakenUpdate(
             client=file.index,
             cid=reply.update_cid,
+            sidecar=reply.sidecar,
             signed=reply.signed,
             correct=stated.correct,
             epsilon=stated.epsilon,
@@ -321,7 +336,7 @@ class Gathering:
         return Admitted(file, update, record)
 
     def _fetch(self, reply: UpdateReply) -> bytes:
-        """The update's file, whose sidecar is kept for whoever looks at the round later."""
+        """The update's file."""
         sidecar = Sidecar.read(reply.sidecar.encode(), Cid.parse(reply.update_cid))
         limit = admission.size_limit(self._base.tensors)
         # by the X25519 key alone: a sidecar can make a passphrase dear to try
@@ -334,8 +349,6 @@ class Gathering:
                 if wait_s is None:
                     raise
                 time.sleep(wait_s)
-        # the disk takes its time; what a crash loses of it, the client is asked for again
-        self._kept.append(self._context.keeping.submit(objects.keep_sidecar, sidecar))
         return data
 
     def _read_admitted(self) -> None:

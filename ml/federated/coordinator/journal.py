@@ -208,6 +208,8 @@ class RunJournal(Exclusions):
 
     def is_repetition(self, key: RoundKey, client: int, digest: bytes) -> bool:
         """Whether this very update is in the round already."""
+        if digest not in self._earlier:
+            return False
         query = (
             "SELECT 1 FROM updates WHERE epoch = ? AND iteration = ? AND client = ? AND digest = ?"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ml.chain.records import Details, Model, Receipt
@@ -31,7 +31,12 @@ from .taken import Admitted
 
 
 def make_version(
-    context: Context, model: Model, key: RoundKey, base: Base, admitted: Collection[Admitted]
+    context: Context,
+    model: Model,
+    key: RoundKey,
+    base: Base,
+    admitted: Collection[Admitted],
+    settle: Callable[[], None],
 ) -> MadeVersion:
     """Make one model of a round's updates, and store it with how it came about.
 
@@ -44,6 +49,7 @@ def make_version(
         key: the round
         base: the version that clients started from
         admitted: the round's updates
+        settle: returns once these are kept for good
 
     Raises:
         ModelproofError: they cannot be aggregated by the run's rule.
@@ -63,6 +69,7 @@ def make_version(
         metadata = _metadata(context, version, key, base, ordered, root, file.weights)
         text = metadata.to_json().encode()
         described = context.objects.put(text, METADATA_FORMAT, context.objects.keys)
+        settle()
     result = MadeVersion(
         version=version,
         weights=file.weights,

@@ -31,6 +31,8 @@ class TakenUpdate:
 
     client: int
     cid: str
+    sidecar: str
+    """As it was sent: it is kept in the stores at the end of the round only."""
     signed: str
     """As `ml.chain.signed_files` writes it, without a proof."""
     correct: int | None

@@ -10,7 +10,8 @@ from ml.federated import admission, updates
 from ml.federated.aggregation import ClientUpdate
 from ml.federated.sampling import RoundKey
 from ml.storage.cid import Cid
-from ml.storage.errors import StorageError
+from ml.storage.errors import StorageError, UnknownObject
+from ml.storage.sidecar import Sidecar
 
 from .bases import Base
 from .context import Context
@@ -47,11 +48,18 @@ def read_taken(context: Context, taken: TakenUpdate, base: Base) -> Admitted:
         StorageError: it is not there, or no key opens it.
     """
     file = parse_update(taken.signed.encode(), f"what client {taken.client} signed")
-    limit = admission.size_limit(base.tensors)
-    data = context.objects.get(Cid.parse(taken.cid), limit)
+    data = _read(context, taken, admission.size_limit(base.tensors))
     if updates.digest_of(data) != file.update.digest:
         raise NotVerified(f"object {taken.cid} is not the update that client {file.index} signed.")
     content = updates.load(data, f"the update of client {file.index}")
     if content.metadata.base_weights != base.weights:
         raise NotVerified(f"object {taken.cid} started from other weights than v{base.version}'s.")
     return Admitted(file, ClientUpdate(file.index, file.update.samples, content.weights), taken)
+
+
+def _read(context: Context, taken: TakenUpdate, limit: int) -> bytes:
+    cid = Cid.parse(taken.cid)
+    try:
+        return context.objects.get(cid, limit)
+    except UnknownObject:  # the object is, or its sidecar, if the round did not come to its end
+        return context.received.get(cid, limit, Sidecar.read(taken.sidecar.encode(), cid))

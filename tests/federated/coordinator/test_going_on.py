@@ -111,6 +111,27 @@ def test_lost_update_is_asked_for_again(make_world: Make) -> None:
     assert world.told(RoundOver)[0].clients == (0, 1, 2, 3)
 
 
+def test_clients_whose_updates_came_before_a_kill_are_not_asked_again(make_world: Make) -> None:
+    world = make_world()
+
+    def kill(call: str) -> None:
+        if call == "receive" and len(world.context().journal.taken(world.first_round)) == 2:
+            raise Killed
+
+    world.transport.before = kill
+    with pytest.raises(Killed):
+        world.coordinator().run(1)
+    world.transport.before = lambda _: None
+    came = {one.client for one in world.context().journal.taken(world.first_round)}
+    asked = {client.index: len(client.asked) for client in world.clients}
+    world.coordinator().run(1)
+    again = {each.index for each in world.clients if len(each.asked) > asked[each.index]}
+    assert not again & came
+    assert not any("is lost" in each.reason for each in world.told(MessageIgnored))
+    for taken in world.context().journal.taken(world.first_round):
+        assert world.places.sidecars.read(Cid.parse(taken.cid))  # for whoever replays the round
+
+
 def test_lost_update_stops_no_diagnosis_of_others_and_no_training(make_world: Make) -> None:
     world = make_world(STRICT)
     coordinator = world.coordinator()

@@ -50,7 +50,7 @@ EVERY = 6
 """Into so many parts the steps are divided that a coordinator is killed at, one by one."""
 WRITES = ("BEGIN", "COMMIT", "DELETE", "INSERT", "UPDATE")
 SENT = ("register", "exclude_client")
-STORED = ("put", "keep_sidecar")
+STORED = ("put", "keep_sidecars")
 
 
 class Fuse:
