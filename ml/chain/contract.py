@@ -150,7 +150,7 @@ class DeployedContract:
 
     @property
     def _rpc(self) -> Rpc:
-        return Rpc(self.contract.provider.web3)
+        return Rpc.of(self.contract.provider)
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:

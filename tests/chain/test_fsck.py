@@ -186,7 +186,7 @@ def entries(session: Session) -> list[Entry]:
 
 
 def of_journal(session: Session) -> list[tuple[str, str]]:
-    chain = Chain(Rpc(session.provider.web3), session.chain_id, session.genesis)
+    chain = Chain(Rpc.of(session.provider), session.chain_id, session.genesis)
     return kinds(check_journal(entries(session), chain))
 
 

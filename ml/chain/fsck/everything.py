@@ -78,7 +78,7 @@ def _check_index(session: Session, place: str | None) -> Sequence[Disagreement]:
 
 
 def _check_journal(session: Session) -> Iterator[Disagreement]:
-    chain = Chain(Rpc(session.provider.web3), session.chain_id, session.genesis)
+    chain = Chain(Rpc.of(session.provider), session.chain_id, session.genesis)
     try:
         entries = session.outbox.journal.entries()
     except JournalError as error:

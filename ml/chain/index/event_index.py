@@ -238,7 +238,7 @@ def _index(
 ) -> EventIndex:
     return EventIndex(
         database,
-        BlockSource(Rpc(session.provider.web3)),
+        BlockSource(Rpc.of(session.provider)),
         [followed(contract) for contract in contracts],
         finality_depth(session.network),
     )

@@ -55,7 +55,7 @@ class Outbox:
         self._locks = Locks(path.parent / path.stem if path else None)
         chain_id = int(provider.chain_id)
         self.journal = self._journal(path, chain_id, genesis)
-        chain = Chain(Rpc(provider.web3), chain_id, genesis)
+        chain = Chain(Rpc.of(provider), chain_id, genesis)
         self.keeper = Keeper(self.journal, chain, settings, self._locks)
         self._delivered: set[int] = set()
         self._queues: dict[str, SenderQueue] = {}
@@ -115,7 +115,7 @@ def outbox_of(provider: ProviderAPI) -> Outbox:
     connection = provider.web3  # another one each time that the provider connects
     if connection not in _OPEN:
         is_passing = provider.network.name == _PASSING
-        genesis = Rpc(connection).ask("eth_getBlockByNumber", "0x0", False)["hash"]
+        genesis = Rpc.of(provider).ask("eth_getBlockByNumber", "0x0", False)["hash"]
         genesis = "0x" + bytes(genesis).hex() if isinstance(genesis, bytes) else str(genesis)
         path = None if is_passing else journal_path(int(provider.chain_id), genesis)
         settings = settings_for(provider, is_passing=is_passing)

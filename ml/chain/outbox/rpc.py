@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from functools import cache, partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar, cast
 
+import urllib3
+from urllib3.exceptions import HTTPError
 from web3.exceptions import Web3Exception, Web3RPCError
+from web3.providers.base import JSONBaseProvider
 from web3.providers.eth_tester import EthereumTesterProvider
 
 from ml.errors import ModelproofError
 
 if TYPE_CHECKING:
+    from ape.api import ProviderAPI
     from web3 import Web3
 
 T = TypeVar("T")
@@ -41,6 +46,12 @@ _FAILING: Final = (
 
 _MOST_AT_ONCE: Final = 100
 """Public nodes take no more questions than that in one request."""
+
+_HERE: Final = "127.0.0.1"
+_PATIENCE_S: Final = 120.0
+_CONNECTIONS: Final = urllib3.PoolManager(maxsize=8, retries=False, timeout=_PATIENCE_S)
+"""To nodes on this machine. For others it is web3 that asks, by requests, which looks for a proxy
+and for certificates each time and takes three times as long."""
 
 
 class NoAnswer(ModelproofError):
@@ -93,10 +104,19 @@ def both(one: Asking[T], other: Asking[U]) -> Asking[tuple[T, U]]:
 class Rpc:
     """Questions to one node."""
 
-    def __init__(self, web3: Web3) -> None:
+    def __init__(self, web3: Web3, url: str | None = None) -> None:
+        """Ask the node of a connection, of which the URL may be known."""
         self._web3 = web3
-        is_in_process = isinstance(web3.provider, EthereumTesterProvider)
-        self._many = None if is_in_process else getattr(web3.provider, "make_batch_request", None)
+        self._many: Callable[[Any], Any] | None = None
+        if not isinstance(web3.provider, EthereumTesterProvider):
+            self._many = getattr(web3.provider, "make_batch_request", None)
+            if url and urllib3.util.parse_url(url).host == _HERE and self._many:
+                self._many = partial(_ask_here, url, cast("JSONBaseProvider", web3.provider))
+
+    @classmethod
+    def of(cls, provider: ProviderAPI) -> Self:
+        """Ask the node that a provider of Ape's is connected to."""
+        return cls(provider.web3, provider.http_uri)
 
     def ask(self, method: str, *parameters: Any) -> Any:
         """Ask one question.
@@ -139,7 +159,7 @@ class Rpc:
         try:
             answers = many(questions)
             return _in_order(answers, len(questions))
-        except (Web3Exception, OSError, ValueError, LookupError, TypeError) as error:
+        except (Web3Exception, HTTPError, OSError, ValueError, LookupError, TypeError) as error:
             raise NoAnswer(f"no answer from the node: {_first_line(error)}") from error
 
     def _one(self, method: str, parameters: Sequence[Any]) -> Any:
@@ -154,6 +174,20 @@ class Rpc:
             failed, _ = _failures_of_the_tester()
             code = _REVERTED if isinstance(error, failed) else None
             return RpcError(str(error), getattr(error, "data", None), code)
+
+
+def _ask_here(url: str, encoder: JSONBaseProvider, questions: Any) -> Any:
+    """Ask a node on this machine.
+
+    Raises:
+        HTTPError, ValueError: it does not answer, or not as JSON.
+    """
+    headers = {"Content-Type": "application/json"}
+    body = encoder.encode_batch_rpc_request(questions)
+    answer = _CONNECTIONS.request("POST", url, body=body, headers=headers)
+    if answer.status != HTTPStatus.OK:
+        raise ValueError(f"HTTP status {answer.status}")
+    return answer.json()
 
 
 @cache

@@ -81,7 +81,7 @@ class Liar(LyingNode):
 def listening(node: AnvilNode) -> Iterator[tuple[Liar, Rpc]]:
     """A liar, and a connection to it."""
     with Liar(node.port) as lying, connect(network_at(lying)) as session:
-        yield lying, Rpc(session.provider.web3)
+        yield lying, Rpc.of(session.provider)
 
 
 @pytest.fixture
