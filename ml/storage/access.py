@@ -163,7 +163,7 @@ def _changed(sidecar: Sidecar, recipients: Sequence[WrappedKey], key: bytes) -> 
         )
     changed = sidecar.with_recipients(recipients, key)
     try:  # what no reader would take is not written
-        Sidecar.parse(changed.to_json())
+        changed.check()
     except DamagedSidecar as error:
         raise StorageError(
             f"{sidecar.stored.cid} cannot have another recipient: {error.reason}"

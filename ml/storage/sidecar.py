@@ -99,8 +99,7 @@ class Sidecar:
         Raises:
             DamagedSidecar: the text is none that was ever written.
         """
-        if len(data) > MAX_BYTES:
-            raise DamagedSidecar(name, f"it has more than {MAX_BYTES} bytes")
+        _check_length(data, name)
         try:
             sidecar = cls(**_fields(strict_json.loads(data)))
         except (ValueError, InvalidCid) as error:
@@ -108,6 +107,18 @@ class Sidecar:
         if sidecar.to_json() != data:
             raise DamagedSidecar(name, "its text is not that of what it says, checksum included")
         return sidecar
+
+    def check(self) -> None:
+        """Check what a reader limits, of a sidecar that was made here.
+
+        Raises:
+            DamagedSidecar: it has too many bytes, or its passphrases would take too long to try.
+        """
+        _check_length(self.to_json(), str(self.stored.cid))
+        try:
+            _check_cost(self.recipients)
+        except StrictJsonError as error:
+            raise DamagedSidecar(str(self.stored.cid), str(error)) from None
 
     def to_json(self) -> bytes:
         """Write the sidecar, with its checksum."""
@@ -198,9 +209,18 @@ def _recipients(rows: list[object]) -> tuple[WrappedKey, ...]:
     entries = tuple(map(_recipient, rows))
     if not entries:
         raise StrictJsonError("it has no recipients")
+    _check_cost(entries)
+    return entries
+
+
+def _check_length(data: bytes, name: str) -> None:
+    if len(data) > MAX_BYTES:
+        raise DamagedSidecar(name, f"it has more than {MAX_BYTES} bytes")
+
+
+def _check_cost(entries: Iterable[WrappedKey]) -> None:
     if sum(1 << entry.scrypt.log2_n for entry in entries if entry.scrypt) > 1 << MAX_LOG2_N:
         raise StrictJsonError("its passphrases would take too long to try")
-    return entries
 
 
 def _recipient(row: object) -> WrappedKey:

@@ -105,6 +105,7 @@ class ParentTransport:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
+        self._settled: list[tuple[bytes, bytes]] = []
 
     def publish(self, queue: str, body: bytes) -> None:
         """Put a message into a queue; when this returns, the parent's broker has it.
@@ -134,21 +135,36 @@ class ParentTransport:
                 return None
 
     def settle(self, how: bytes, tag: bytes) -> None:
-        """Have the parent acknowledge a message, or put it back."""
-        # Without the parent, the message comes again all the same, and the next call says why.
-        with suppress(TransportError):
-            self._ask(how, tag)
+        """Have the parent acknowledge a message, or put it back, with the next call at the latest.
+
+        One that it does not hear of comes again, as it would if this process had died before.
+        """
+        self._settled.append((how, tag))
+        if how == Ask.REQUEUE:  # somebody else may wait for it
+            self._tell_settled()
 
     def close(self) -> None:
         """Hang up; what was delivered and not acknowledged comes again."""
+        self._tell_settled()
         self._channel.close()
 
+    def _tell_settled(self) -> None:
+        # Without the parent, the message comes again all the same, and the next call says why.
+        with suppress(TransportError):
+            self._ask()
+
     def _ask(self, *fields: bytes) -> list[bytes]:
+        """Say what is settled, and then what is asked for, if anything is; return the answer."""
         if self._channel.fileno() == -1:
             raise TransportGone("the connection to the queues was closed")
+        settled, self._settled = self._settled, []
+        answer = [Answer.DONE]
         try:
-            frames.send(self._channel, *fields)
-            answer = frames.receive(self._channel)
+            frames.send_all(self._channel, [*settled, *([fields] if fields else [])])
+            for _ in settled:
+                frames.receive(self._channel)
+            if fields:
+                answer = frames.receive(self._channel)
         except FrameError as error:
             raise TransportGone(
                 f"the queues of the parent process cannot be used any more: {error}"

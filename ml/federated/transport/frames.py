@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ml.federated.tasks import MAX_TASK_BYTES
@@ -29,17 +30,25 @@ class HungUp(FrameError):
 
 
 def send(channel: socket.socket, *fields: bytes) -> None:
-    """Send a frame.
+    """Send a frame; errors as `send_all`."""
+    send_all(channel, [fields])
+
+
+def send_all(channel: socket.socket, frames: Iterable[Sequence[bytes]]) -> None:
+    """Send frames, each of some fields.
 
     Raises:
-        FrameError: it is too long.
+        FrameError: one is too long.
         HungUp: the other side is gone.
     """
-    body = b"".join(LENGTH.pack(len(field)) + field for field in fields)
-    if len(body) > MAX_FRAME_BYTES:
-        raise FrameError(f"a frame has {len(body)} bytes, more than {MAX_FRAME_BYTES}")
+    data = b""
+    for fields in frames:
+        body = b"".join(LENGTH.pack(len(field)) + field for field in fields)
+        if len(body) > MAX_FRAME_BYTES:
+            raise FrameError(f"a frame has {len(body)} bytes, more than {MAX_FRAME_BYTES}")
+        data += LENGTH.pack(len(body)) + body
     try:
-        channel.sendall(LENGTH.pack(len(body)) + body)
+        channel.sendall(data)
     except OSError as error:
         raise HungUp(str(error)) from None
 
