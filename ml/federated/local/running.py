@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ml.chain.records import Model
 from ml.chain.registry import ModelRegistry
@@ -37,6 +38,9 @@ from .processes import Processes
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
+
+_SWITCH_S: Final = 0.0005
+"""Python's own 5 ms are longer than a worker's message takes the thread that passes it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def federate(
     data = Path(machine.where.data)
     with contextlib.ExitStack() as stack:
         stack.enter_context(folder.locked())
+        stack.enter_context(_threads_switching(_SWITCH_S))
         queues = (machine.queues, machine.security)
         transport = stack.enter_context(contextlib.closing(broker.connect(*queues)))
         processes = stack.enter_context(Processes(machine.where, *queues))
@@ -121,6 +126,7 @@ def federate(
             operator,
             tell,
         )
+        stack.callback(context.keeping.shutdown)
         model = Coordinator(context).run(rounds)
         final = None
         if model.state.completed:
@@ -130,6 +136,17 @@ def federate(
         return Outcome(
             model, journal.reports(), final, len(journal.refusals()), journal.bytes_stored()
         )
+
+
+@contextlib.contextmanager
+def _threads_switching(interval_s: float) -> Iterator[None]:
+    """Let threads of this process wait no longer than this for one that computes."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(interval_s)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _context(
