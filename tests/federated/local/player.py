@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import closing
 
 from ml.federated.transport import child
 
@@ -16,7 +17,11 @@ TOLD = "told"
 
 
 def main() -> int:
-    transport = child.to_parent()
+    with closing(child.to_parent()) as transport:
+        return play(transport)
+
+
+def play(transport: child.ParentTransport) -> int:
     while True:
         delivery = transport.receive([QUEUE], 60)
         if delivery is None:
