@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ml.chain.records import Model
 from ml.chain.registry import ModelRegistry
@@ -38,9 +37,6 @@ from .processes import Processes
 
 if TYPE_CHECKING:
     from ape.api import AccountAPI
-
-_SWITCH_S: Final = 0.0005
-"""Python's own 5 ms are longer than a worker's message takes the thread that passes it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +101,6 @@ def federate(
     data = Path(machine.where.data)
     with contextlib.ExitStack() as stack:
         stack.enter_context(folder.locked())
-        stack.enter_context(_threads_switching(_SWITCH_S))
         queues = (machine.queues, machine.security)
         transport = stack.enter_context(contextlib.closing(broker.connect(*queues)))
         processes = stack.enter_context(Processes(machine.where, *queues))
@@ -136,17 +131,6 @@ def federate(
         return Outcome(
             model, journal.reports(), final, len(journal.refusals()), journal.bytes_stored()
         )
-
-
-@contextlib.contextmanager
-def _threads_switching(interval_s: float) -> Iterator[None]:
-    """Let threads of this process wait no longer than this for one that computes."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(interval_s)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _context(
