@@ -122,7 +122,8 @@ class Objects:
                 read_sidecar(self._sidecars, sidecar.stored.cid)
             except UnknownObject:
                 missing[sidecar.stored.cid] = sidecar.to_json()
-        self._sidecars.write_all(missing)
+        if missing:
+            self._sidecars.write_all(missing)
 
     def delete(self, cid: Cid) -> None:
         """Remove an object that is not wanted any more, and its sidecar.

@@ -198,9 +198,8 @@ class _Opening:
         opened = memoryview(bytearray(min(self.segment_bytes, self.size or self.segment_bytes)))
         for index in range(_MAX_SEGMENTS):
             due = longest if self.size is None else max(0, self.size - reader.taken)
-            sealed = reader.take(
-                min(due, longest)
-            )  # no more, as what lies within a piece is not copied
+            # no more than is due, since what lies within a piece is not copied
+            sealed = reader.take(min(due, longest))
             is_last = len(sealed) < longest
             plaintext = opened[: max(0, len(sealed) - TAG_BYTES)]
             if not self._opens(sealed, index, plaintext, is_last=is_last):

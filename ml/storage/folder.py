@@ -12,7 +12,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,16 +45,18 @@ class NewFile:
 
     def publish(self, name: str) -> None:
         """Give the file its name, in place of one that has it; both are on the disk then."""
+        self.finish()
         with _failing_clearly(self._folder):
-            self.finish()
             self.take(name)
             sync_folder(self._folder)
 
     def finish(self) -> None:
-        """Have all bytes on the disk."""
-        self._file.flush()
-        os.fchmod(self._file.fileno(), _MODE)
-        os.fsync(self._file.fileno())
+        """Have all bytes on the disk; no more can be appended."""
+        with _failing_clearly(self._folder):
+            self._file.flush()
+            os.fchmod(self._file.fileno(), _MODE)
+            os.fsync(self._file.fileno())
+            self._file.close()
 
     def take(self, name: str) -> None:
         """Take a name, which the folder has on the disk once it is synced."""
@@ -81,13 +83,7 @@ class Folder:
         Raises:
             StorageError: the folder cannot be made or written to.
         """
-        with ExitStack() as stack:
-            with _failing_clearly(self.path):
-                _make(self._partial)
-                stack.enter_context(_locked_by_writer(self._partial))
-                handle, path = tempfile.mkstemp(dir=self._partial)
-                file = NewFile(self.path, handle, Path(path))
-            stack.callback(file.close)
+        with self._writing(), closing(self._begin()) as file:
             yield file
 
     def write_all(self, files: Mapping[str, bytes]) -> None:
@@ -96,15 +92,31 @@ class Folder:
         Raises:
             StorageError: the folder cannot be made or written to; none is there then, as a rule.
         """
-        with ExitStack() as stack:
-            written = {name: stack.enter_context(self.new_file()) for name in files}
+        with self._writing(), ExitStack() as stack:
+            finished: list[tuple[str, NewFile]] = []
+            for name, data in files.items():
+                file = stack.enter_context(closing(self._begin()))
+                file.write(data)
+                file.finish()
+                finished.append((name, file))
             with _failing_clearly(self.path):
-                for name, file in written.items():
-                    file.write(files[name])
-                    file.finish()
-                for name, file in written.items():
+                for name, file in finished:
                     file.take(name)
                 sync_folder(self.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Let nobody take for a dead writer's what is begun in the block."""
+        with ExitStack() as stack:
+            with _failing_clearly(self.path):
+                _make(self._partial)
+                stack.enter_context(_locked_by_writer(self._partial))
+            yield
+
+    def _begin(self) -> NewFile:
+        with _failing_clearly(self.path):
+            handle, path = tempfile.mkstemp(dir=self._partial)
+            return NewFile(self.path, handle, Path(path))
 
     def delete(self, name: str) -> None:
         """Remove a file, if there is one of that name; it is gone from the disk then.

@@ -164,7 +164,8 @@ class SidecarReplicas(Sidecars):
                 failures.append(error)
         count = len(self._folders)
         if count - len(failures) < self._needed:
-            whose = " and ".join(map(str, sidecars))
+            first, *others = sidecars
+            whose = f"{first} and {len(others)} others" if others else str(first)
             said = "; ".join(map(str, failures))
             raise TooFewReplicas(
                 f"cannot store the sidecar of {whose} in {self._needed} of {count} folders: {said}"

@@ -51,6 +51,25 @@ except ModelproofError as error:
     sys.exit(error.exit_code)
 """
 
+# Writes a round's sidecars, or too much for one of them, with few files open at a time.
+MANY = """
+import resource, signal, sys
+from pathlib import Path
+from ml.errors import ModelproofError
+from ml.storage.local_store import LocalStore
+from ml.storage.naming import name
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+texts = [b"%d" % number for number in range(int(sys.argv[2]))] + [bytes(int(sys.argv[3]))]
+try:
+    LocalStore(Path(sys.argv[1])).sidecars.write_all({name([one]).cid: one for one in texts})
+except ModelproofError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
@@ -185,6 +204,25 @@ def test_sidecar_is_replaced_whole(store: LocalStore) -> None:
     store.sidecars.delete(ELSEWHERE)
     with pytest.raises(UnknownObject, match=f"there is no sidecar of {ELSEWHERE}"):
         store.sidecars.read(ELSEWHERE)
+
+
+@pytest.mark.parametrize("last_bytes", [1, 5001])
+def test_many_sidecars_are_written_together_or_not_at_all(
+    store: LocalStore, last_bytes: int
+) -> None:
+    """As many as clients take part in a round."""
+    command = [sys.executable, "-c", MANY, store.root, "200", str(last_bytes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if last_bytes > 5000:
+        assert done.returncode == 2, done.stderr
+        assert done.stdout == f"cannot write to '{store.root}': File too large\n"
+        assert files(store) == set()
+        return
+    assert done.returncode == 0, done.stderr
+    texts = [*(str(number).encode() for number in range(200)), bytes(last_bytes)]
+    assert {cid: store.sidecars.read(cid) for cid in store.sidecars.names()} == {
+        name([text]).cid: text for text in texts
+    }
 
 
 def test_update_says_whether_it_changed_anything(store: LocalStore) -> None:
