@@ -84,8 +84,8 @@ def run_on(node: str) -> Result:
 
 
 def command(network: str, report: Path) -> list[str]:
-    """The tests, with nothing shared between runs and no snapshots, which no real chain takes."""
-    options = ["--disable-isolation", "-p", "no:cacheprovider", "--junitxml", str(report), "-q"]
+    """The tests, with nothing shared between runs."""
+    options = ["-p", "no:cacheprovider", "--junitxml", str(report), "-q"]
     return ["ape", "test", "tests/contracts", "-m", "conformance", "--network", network, *options]
 
 

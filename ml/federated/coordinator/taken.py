@@ -61,5 +61,5 @@ def _read(context: Context, taken: TakenUpdate, limit: int) -> bytes:
     cid = Cid.parse(taken.cid)
     try:
         return context.objects.get(cid, limit)
-    except UnknownObject:  # the object is, or its sidecar, if the round did not come to its end
+    except UnknownObject:  # as long as a round goes on, the stores lack its sidecar
         return context.received.get(cid, limit, Sidecar.read(taken.sidecar.encode(), cid))

@@ -93,7 +93,8 @@ def test_clients_that_are_all_silent_are_waited_for_and_reminded(make_world: Mak
     assert world.told(AskedAgain)
 
 
-def test_lost_update_is_asked_for_again(make_world: Make) -> None:
+def killed_after_two_updates(make_world: Make) -> World:
+    """A training whose first round a coordinator began that was killed."""
     world = make_world()
 
     def kill(call: str) -> None:
@@ -104,6 +105,11 @@ def test_lost_update_is_asked_for_again(make_world: Make) -> None:
     with pytest.raises(Killed):
         world.coordinator().run(1)
     world.transport.before = lambda _: None
+    return world
+
+
+def test_lost_update_is_asked_for_again(make_world: Make) -> None:
+    world = killed_after_two_updates(make_world)
     (lost, _) = world.context().journal.taken(world.first_round)
     world.places.store.delete(Cid.parse(lost.cid))
     world.coordinator().run(1)
@@ -112,16 +118,7 @@ def test_lost_update_is_asked_for_again(make_world: Make) -> None:
 
 
 def test_clients_whose_updates_came_before_a_kill_are_not_asked_again(make_world: Make) -> None:
-    world = make_world()
-
-    def kill(call: str) -> None:
-        if call == "receive" and len(world.context().journal.taken(world.first_round)) == 2:
-            raise Killed
-
-    world.transport.before = kill
-    with pytest.raises(Killed):
-        world.coordinator().run(1)
-    world.transport.before = lambda _: None
+    world = killed_after_two_updates(make_world)
     came = {one.client for one in world.context().journal.taken(world.first_round)}
     asked = {client.index: len(client.asked) for client in world.clients}
     world.coordinator().run(1)
